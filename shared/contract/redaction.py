@@ -59,9 +59,11 @@ _PLAIN_TOKEN = re.compile(
 _HEADERS = re.compile(r"(?:.*_)?headers?")
 # One of these is in every name that the patterns above accept.
 _HINT = re.compile("auth|bearer|connection|cookie|credential|header|jwt|key|pass|pwd|secret|token")
+# Each part takes all that it can and keeps it. If the parts could divide the text anew, a text that is no URL would take
+# quadratic time, and a caller may send one of 8 MiB.
 _URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:(?P<user>[^/?#\s]*)@)?(?P<host>[^/?#\s@]*)"
-    r"(?P<path>[^?#\s]*)(?:\?(?P<query>[^#\s]*))?(?:#\S*)?"
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*+://)(?>(?P<user>[^/?#\s]*)@)?+(?P<host>[^/?#\s@]*+)"
+    r"(?P<path>[^?#\s]*+)(?:\?(?P<query>[^#\s]*+))?+(?:#\S*+)?+"
 )
 _BETWEEN_PARTS = ("/", "&", ":")
 _OF_SCHEME = len("://")  # so a host alone has no parts

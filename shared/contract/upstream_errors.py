@@ -41,7 +41,8 @@ _ENVELOPES = ("error", "detail", "fault", "base_resp")
 _TYPELESS = (*_ENVELOPES, "errors")  # what shows an error in an event without a type
 _SIGNS = (*_ENVELOPES, "errors", "message", "msg", "error_message")  # of an error, in a body that is no response
 _MAX_LEVELS = 5
-_TITLE = re.compile(r"<title[^>]*>([^<]+)</title>", re.IGNORECASE)
+# No part reads beyond the next tag, or a page of a million titles would take quadratic time.
+_TITLE = re.compile(r"<title[^<>]*>([^<]+)</title>", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _NOTHING = ("", "None", "null")  # what servers write for a code that they do not have
 _UNREADABLE = ("\0", "\ufffd")

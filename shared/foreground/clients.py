@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from shared.contract.callers import Caller
 
 # Each of its tries has 100 s to the headers and 100 s more to the end of the body, whatever arrives meanwhile.
-_DOTNET = re.compile(r"OpenAI/\S+ \(\.NET |azsdk-net-")
+_DOTNET = re.compile(r"OpenAI/\S{1,100} \(\.NET |azsdk-net-")
 _RETRY_COUNT = "x-stainless-retry-count"  # of OpenAI's SDKs for Python, Node.js, Java, Go and Ruby
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

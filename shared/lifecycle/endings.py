@@ -130,6 +130,9 @@ def with_our_ids(
     if theirs and record.request.previous_id:
         refusal.message = refusal.message.replace(theirs, record.request.previous_id)
     refusal.message = echoes.masked_text(refusal.message, credentials)
+    for name in ("param", "code", "type"):
+        if said := getattr(refusal, name):
+            setattr(refusal, name, echoes.masked_text(said, credentials))
     return refusal
 
 

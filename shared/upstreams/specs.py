@@ -92,7 +92,11 @@ def _matches(pattern: str, model: str | None) -> bool:
 
 @lru_cache(1_024)
 def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, pattern.split(ANY))), re.DOTALL)
+    """Return the expression of a pattern. Each part between two stars is found once, so that many stars cost little."""
+    first, *parts = map(re.escape, pattern.split(ANY))
+    between, last = parts[:-1], parts[-1:]
+    expression = [first, *(f"(?>.*?{part})" for part in between), *(f".*{part}" for part in last)]
+    return re.compile("".join(expression), re.DOTALL)
 
 
 # The setting

@@ -1,5 +1,8 @@
 """Credentials of a request in what its upstream says: whole values under any name, and parts of messages."""
 
+import tracemalloc
+from typing import Any
+
 import pytest
 
 from shared.contract.redaction import MASK, MAX_CREDENTIALS
@@ -23,6 +26,40 @@ def test_an_echo_is_masked_under_any_name() -> None:
     shown = masked_echo(said, frozenset({KEY}))
     assert shown == {"x": [{"sent": MASK}], "error": {"message": "bad ***"}, "output": [{"text": KEY}], "n": 1}
     assert masked_echo(said, frozenset()) is said
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": f"refused {KEY}"},
+        {"error": {"detail": f"refused {KEY}"}},
+        {"error": {"code": f"refused {KEY}"}},
+        {"error": {"details": [{"headers": [f"refused {KEY}"]}]}},
+        {"errors": {"field": [f"refused {KEY}"]}},
+        {"last_error": {"reason": f"refused {KEY}"}},
+        {"status_details": f"refused {KEY}"},
+        {"incomplete_details": {"reason": f"refused {KEY}"}},
+        {"output": [{"type": "mcp_call", "error": {"content": [{"text": f"refused {KEY}"}]}}]},
+    ],
+)
+def test_an_error_does_not_repeat_a_credential_within_any_of_its_texts(said: dict[str, Any]) -> None:
+    """Callers get the message of an error from any of these members."""
+    shown = masked_echo(said, frozenset({KEY}))
+    assert KEY not in str(shown)
+    assert "refused ***" in str(shown)
+
+
+def test_a_long_message_needs_little_memory_however_many_credentials_are_looked_for() -> None:
+    """All of its pieces would take 80 times its own memory."""
+    text = "".join(f"{n:07d}" for n in range(100_000)) + KEY
+    tracemalloc.start()
+    try:
+        masked = masked_text(text, MANY)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert masked == text.removesuffix(KEY) + MASK
+    assert peak < 4 * len(text)
 
 
 @pytest.mark.parametrize("credentials", [frozenset({KEY, f"Bearer {KEY}", "other-secret"}), MANY])
