@@ -6,6 +6,7 @@ other output either. https://developers.openai.com/api/reference/resources/respo
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -17,6 +18,9 @@ from shared.core.event_log import Event
 _DONE = "response.output_item.done"
 _TEXT_DONE, _TEXT_DELTA = "response.output_text.done", "response.output_text.delta"
 MAX_ITEMS = 10_000  # of one output
+# Bytes of JSON of the items of one output, as of a whole answer. What repeats itself is packed to a thousandth, so the
+# limit of what is kept does not bound what each reader gets.
+MAX_TEXT = 33_554_432
 # What a part of a text, and each piece of it, counts beside its characters, because an empty one needs memory, too.
 _PART, _PIECE = 256, 16
 
@@ -55,35 +59,69 @@ def _parts(text: str) -> list[dict[str, Any]]:
     return [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event tells of the output: its members, without an item, and the item packed.
+
+    `size` is the number of bytes of JSON of the item.
+    """
+
+    kind: str
+    said: Mapping[str, Any] = field(repr=False)
+    packed: bytes = field(default=b"", repr=False)
+    size: int = 0
+
+
+_NO_ITEM = Told(_DONE, {})
+
+
+def told_by(event: Event) -> Told | None:
+    """Return what an event tells of the output, as callers see it, or None if that is nothing.
+
+    A large event takes seconds.
+    """
+    if event.kind not in (_DONE, _TEXT_DONE, _TEXT_DELTA):
+        return None
+    said = json_text.read_tolerantly(event.body)
+    if event.kind != _DONE:
+        return Told(event.kind, said)
+    item = said.pop("item", None)
+    if not isinstance(item, dict):
+        return None
+    text = orjson.dumps(item)
+    return Told(event.kind, said, zlib.compress(text, 1), len(text))
+
+
 class OutputItems:
     """Collects the items of `response.output_item.done` by their `output_index`.
 
-    They are kept compressed, up to 10,000 of them and to the size of the largest output that is kept of a response.
+    They are kept compressed, up to 10,000 of them, to the size of the largest output that is kept of a response, and to
+    32 MiB of JSON.
     """
 
     def __init__(self) -> None:
         self.clear()
 
-    def take(self, event: Event) -> None:
-        """Add the item of an event as callers see it. Other events are ignored. A repeated index replaces its item.
+    def take(self, told: Told | None) -> None:
+        """Add what an event tells, as `told_by` has read it. A repeated index replaces its item.
 
         Some servers tell texts and no items. A text counts until the item of its index is done.
         """
-        if event.kind not in (_DONE, _TEXT_DONE, _TEXT_DELTA) or self.is_oversized:
+        if told is None or self.is_oversized:
             return
-        said = json_text.read_tolerantly(event.body)
-        if event.kind != _DONE:
-            self._texts.take(said, is_whole=event.kind == _TEXT_DONE)
-        elif isinstance(said.get("item"), dict):
-            index = self._index(said)
+        if told.kind != _DONE:
+            self._texts.take(told.said, is_whole=told.kind == _TEXT_DONE)
+        else:
+            index = self._index(told.said)
             self._texts.drop(index)
-            self._put(index, zlib.compress(orjson.dumps(said["item"]), 1))
+            self._put(index, told)
 
     def clear(self) -> None:
         """Forget everything, because the work begins anew."""
-        self._packed: dict[int, bytes] = {}
+        self._packed: dict[int, Told] = {}
         self._texts = _Texts()
         self._size = 0
+        self.text_size = 0  # bytes of JSON of the finished items
         self._next = 0  # the index of an item that names none
         self.is_oversized = False
 
@@ -93,7 +131,7 @@ class OutputItems:
         if self.is_oversized:
             return []
         told = self._texts.messages()
-        done = {index: blobs.unpack(packed) for index, packed in self._packed.items()}
+        done = {index: blobs.unpack(told.packed) for index, told in self._packed.items()}
         found = {**told, **done}
         return [found[index] for index in sorted(found)]
 
@@ -101,12 +139,15 @@ class OutputItems:
         index = index_in(said)
         return self._next if index is None else index
 
-    def _put(self, index: int, packed: bytes) -> None:
-        self._size += len(packed) - len(self._packed.get(index, b""))
-        self._packed[index] = packed
+    def _put(self, index: int, told: Told) -> None:
+        before = self._packed.get(index, _NO_ITEM)
+        self._size += len(told.packed) - len(before.packed)
+        self.text_size += told.size - before.size
+        self._packed[index] = told
         self._next = max(self._next, index + 1)
-        if self._size > blobs.MAX_PACKED or len(self._packed) > MAX_ITEMS:
-            self._packed, self._size, self.is_oversized = {}, 0, True
+        is_large = self._size > blobs.MAX_PACKED or self.text_size > MAX_TEXT
+        if is_large or len(self._packed) > MAX_ITEMS:
+            self._packed, self._size, self.text_size, self.is_oversized = {}, 0, 0, True
 
 
 class _Texts:

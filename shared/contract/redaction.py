@@ -59,8 +59,8 @@ _PLAIN_TOKEN = re.compile(
 _HEADERS = re.compile(r"(?:.*_)?headers?")
 # One of these is in every name that the patterns above accept.
 _HINT = re.compile("auth|bearer|connection|cookie|credential|header|jwt|key|pass|pwd|secret|token")
-# Each part takes all that it can and keeps it. If the parts could divide the text anew, a text that is no URL would take
-# quadratic time, and a caller may send one of 8 MiB.
+# Each part keeps all that it can take. If the parts could divide a text anew, one of 8 MiB that is no URL would take
+# weeks, because the time would be quadratic.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*+://)(?>(?P<user>[^/?#\s]*)@)?+(?P<host>[^/?#\s@]*+)"
     r"(?P<path>[^?#\s]*+)(?:\?(?P<query>[^#\s]*+))?+(?:#\S*+)?+"

@@ -182,12 +182,11 @@ def webhook_event(record: Record, response: Mapping[str, Any]) -> WebhookEvent:
     return {**event, "data": response}
 
 
-def encode_for_queue(event: WebhookEvent) -> bytes:
-    """Return an event as the text of a queue message.
+def for_queue(event: WebhookEvent, text: bytes) -> bytes:
+    """Return an event as the text of a queue message. `text` is the text of the whole event.
 
     Above 48 KiB its `data` has only the `id` and `object` of the response, and `truncated` is true.
     """
-    text = encode(event)
     if len(text) <= MAX_MESSAGE:
         return text
     return encode({**event, "data": {"id": event["data"]["id"], "object": "response"}, "truncated": True})

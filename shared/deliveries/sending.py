@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from shared import off_loop
 from shared.contract import responses, signatures
-from shared.contract.responses import WebhookEvent
 from shared.core.outcomes import Answer, SendError
 from shared.core.records import Delivery, Record, Target
 from shared.runtime.ports import Ports
@@ -23,12 +22,13 @@ async def send_event(ports: Ports, record: Record, delivery: Delivery, number: i
     body = await ports.store.body(record)
     shown = await off_loop.run_packed(body, responses.stored_response, record, body)
     event = responses.webhook_event(record, shown)
+    text = await off_loop.run_packed(body, responses.encode, event)
     with _span(record, delivery, number) as span:
         if delivery.target is Target.CALLBACK:
-            answer = await _call_back(ports, record, event, span.headers())
+            answer = await _call_back(ports, record, event["id"], text, span.headers())
         else:
             queue = record.request.address(delivery.target)
-            answer = await ports.senders[delivery.target].post(queue, {}, responses.encode_for_queue(event))
+            answer = await ports.senders[delivery.target].post(queue, {}, responses.for_queue(event, text))
         span.record_answer(answer.status, answer.error)
     return answer
 
@@ -40,13 +40,13 @@ def _span(record: Record, delivery: Delivery, number: int) -> MeasuredSpan:
     return spans.reply_span(address)
 
 
-async def _call_back(ports: Ports, record: Record, event: WebhookEvent, trace: Mapping[str, str]) -> Answer:
-    body = responses.encode(event)
+async def _call_back(ports: Ports, record: Record, event_id: str, body: bytes, trace: Mapping[str, str]) -> Answer:
     caller = ports.callers.named(record.caller)
     now_ms = ports.clock.now_ms()
     secrets = caller.signing(now_ms) if caller else ()
     if caller is None or not secrets:
         return Answer(None, SendError.UNSIGNED, None, 0)
-    headers = {**trace, **signatures.signed_headers(secrets, event["id"], now_ms // 1000, body)}
+    signed = await off_loop.run(len(body), signatures.signed_headers, secrets, event_id, now_ms // 1000, body)
+    headers = {**trace, **signed}
     url = record.request.address(Target.CALLBACK)
     return await ports.senders[Target.CALLBACK].post(url, headers, body, hosts=caller.callback_hosts)

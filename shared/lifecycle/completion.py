@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from shared import off_loop
-from shared.contract import redaction
+from shared.contract import output_items, redaction
 from shared.contract.output_items import OutputItems
 from shared.core import blobs, event_log
 from shared.core.alarms import Alarm
@@ -113,7 +113,8 @@ async def _end(
     if record and outcome.reads_body and not record.status.is_terminal:
         record = await with_object(ports, record)
         if endings.lacks_output(outcome):
-            outcome = endings.with_items(outcome, holder.items or await _logged_items(ports, record))
+            items = holder.items or await _logged_items(ports, record)
+            outcome = await off_loop.run(items.text_size, endings.with_items, outcome, items)
         answer = await masked(dict(outcome.answer), await credentials_of(ports, record))
         outcome = replace(outcome, answer=answer)
 
@@ -195,8 +196,9 @@ async def _logged_items(ports: Ports, record: Record) -> OutputItems:
         page = await ports.store.log(record.id, key)
         for batch in page.batches:
             skipped = 0 if batch.ends else max(0, record.log.valid_from - batch.first)
-            for event in () if batch.ends else batch.events[skipped:]:
-                items.take(event)
+            events = () if batch.ends else await off_loop.run_packed(batch.packed, lambda one: one.events, batch)
+            for event in events[skipped:]:
+                items.take(await off_loop.run(len(event.body), output_items.told_by, event))
             key = batch.next_key
         is_full = page.is_full
     return items

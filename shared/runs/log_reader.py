@@ -59,9 +59,9 @@ class _Reader:
                 return
             self.key = batch.next_key
             skipped = max(0, self.after + 1 - batch.first)
-            if events := batch.events[skipped:]:
-                first, told = batch.first + skipped, stream_events.stored_events(self._record, events)
-                yield stream_events.frames(self._record.id, first, told)
+            if events := (await tail.events_of(self._record, batch))[skipped:]:
+                first = batch.first + skipped
+                yield stream_events.frames(self._record.id, first, events)
                 self.after = first + len(events) - 1
         self.is_current = page is not None and not page.is_full
         if page is None:
@@ -98,5 +98,5 @@ async def _key_of(ports: Ports, response_id: str, number: int) -> str:
 
 async def _created_frame(ports: Ports, record: Record) -> bytes:
     page = await ports.store.log(record.id, event_log.batch_key_before(record.id, -1))
-    first = page.batches[0].events[:1] if page.batches else ()
-    return stream_events.frames(record.id, 0, stream_events.stored_events(record, first))
+    first = (await tail.events_of(record, page.batches[0]))[:1] if page.batches else ()
+    return stream_events.frames(record.id, 0, first)

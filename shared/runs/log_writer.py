@@ -6,6 +6,8 @@ The start of the work is stored with the first batch, and the last batch with th
 import asyncio
 from collections.abc import Callable
 
+from shared import off_loop
+from shared.contract.output_items import told_by
 from shared.core import event_log
 from shared.core.blobs import MAX_PACKED
 from shared.core.errors import UpstreamOversized
@@ -89,13 +91,13 @@ class LogWriter:
         Without an event, only these two advance.
         """
         await self._changed.until(lambda: self._has_room(event))
+        if event is not None and not self._has_log:
+            self._lease.items.take(await off_loop.run(len(event.body), told_by, event))
         self.upstream_next = upstream_next
         self._status = later(self._status, status)
         self.total += len(event.body) if event else 0
         if event is not None and self._has_log:
             self._take(event)
-        elif event is not None:
-            self._lease.items.take(event)
         self._changed.notify()
 
     def check_room(self) -> None:
@@ -198,6 +200,7 @@ class LogWriter:
         """
         async with self._storing:
             unstored = self._unstored()
+            unstored = await off_loop.run(unstored.size, unstored.packed)
             if unstored.beginning:
                 await self._begin(unstored, unstored.beginning)
             else:

@@ -1,8 +1,9 @@
 """The tail of an event log: one task per response and process reads what is new, for all readers in this process."""
 
+from shared import off_loop
 from shared.contract import stream_events
 from shared.core.errors import StoreError
-from shared.core.event_log import Page
+from shared.core.event_log import Batch, Event, Page
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.lifecycle import log_ends
@@ -42,6 +43,11 @@ async def read_page(ports: Ports, response_id: str, from_key: str) -> Page | Non
         return None
 
 
+async def events_of(record: Record, batch: Batch) -> tuple[Event, ...]:
+    """Return the events of a batch as callers may read them. Large ones are read in a thread."""
+    return await off_loop.run_packed(batch.packed, lambda: stream_events.stored_events(record, batch.events))
+
+
 async def _follow(ports: Ports, record: Record, broadcast: Broadcast, key: str) -> None:
     """Publish what is appended to the log, until it ends or no reader is left."""
     silence, is_gone = _Silence(ports, broadcast), False
@@ -54,9 +60,10 @@ async def _follow(ports: Ports, record: Record, broadcast: Broadcast, key: str) 
                         return
                     break
                 key = batch.next_key
-                for number, event in enumerate(stream_events.stored_events(record, batch.events), batch.first):
+                events = await events_of(record, batch)
+                for number, event in enumerate(events, batch.first):
                     broadcast.publish(number, event)
-                broadcast.note_stored(batch.first + len(batch.events))
+                broadcast.note_stored(batch.first + len(events))
                 silence.reset()
             is_gone = not page.is_full and not await silence.wait()
     finally:

@@ -1,11 +1,11 @@
 """What a run has to write: the start of its work, and events that are not stored yet. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from shared.core import event_log
-from shared.core.changesets import ChangeSet
+from shared.core.changesets import ChangeSet, Row
 from shared.core.event_log import Event
 from shared.core.records import Record
 from shared.core.states import Status, later
@@ -37,11 +37,19 @@ class Unstored:
     position: LogPosition
     status: Status
     beginning: Beginning | None
+    rows: tuple[Row, ...] = ()  # of all the events, if they are packed
+
+    def packed(self) -> "Unstored":
+        """Return the same with the rows of its events, so that no transition packs them.
+
+        Raises Oversized if an event is too large. Large events take seconds.
+        """
+        return replace(self, rows=event_log.event_rows(self.first, self.events))
 
     def append(self, current: Record, *, live: bool) -> ChangeSet:
         """Return the change that stores the events. Raise Oversized if one is too large."""
         done = max(0, current.log.next_seq - self.first)  # stored by an earlier try whose answer was lost
-        rows = event_log.event_rows(self.first + done, self.events[done:])
+        rows = self.rows if not done and self.rows else event_log.event_rows(self.first + done, self.events[done:])
         return run_transitions.append_events(current, rows, self.position, self.status, live=live)
 
     def begin(self, current: Record, *, live: bool) -> tuple[ChangeSet | None, Ownership]:

@@ -153,10 +153,8 @@ MUTANTS = (
         "tail-skips-one",
         "a reader of the log misses the first event of a batch",
         "runs/tail.py",
-        "for number, event in enumerate(stream_events.stored_events(record, batch.events), batch.first):",
-        "for number, event in list(\n"
-        "                    enumerate(stream_events.stored_events(record, batch.events), batch.first)\n"
-        "                )[1:]:",
+        "for number, event in enumerate(events, batch.first):",
+        "for number, event in list(\n                    enumerate(events, batch.first)\n                )[1:]:",
     ),
     Mutant(
         "no-heartbeat",

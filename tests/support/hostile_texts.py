@@ -22,7 +22,7 @@ MOST_S = 0.05  # for a short text
 MOST_GROWTH = 24.0  # from the short to the long text: 8 times is linear, and 64 times quadratic
 TRIES = 5
 _PARSER: Any = import_module("re._parser")  # what a pattern consists of. Python has no public name for it
-_RUNS = tuple("aA0 /.:@?#&=-_,\"'<>\n\t") + ("a.", "a_", "a ", "a/")
+_RUNS = (*"aA0 /.:@?#&=-_,\"'<>\n\t", "a.", "a_", "a ", "a/")
 _ENDS = ("", "\n", "\0", "a")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
@@ -96,7 +96,13 @@ def _step(kind: str, said: Any, state: list[Any], *, is_short: bool) -> None:
         state[0] += _member(said)
     elif kind in ("ANY", "NOT_LITERAL"):
         state[0] += "a" if said != ord("a") else "b"
-    elif kind == "BRANCH":
+    else:
+        _go_through(kind, said, state, is_short=is_short)
+
+
+def _go_through(kind: str, said: Any, state: list[Any], *, is_short: bool) -> None:
+    """Step through a part that has parts."""
+    if kind == "BRANCH":
         before = state[0]
         for branch in reversed(said[1]):  # what follows is behind the first one
             state[0] = before

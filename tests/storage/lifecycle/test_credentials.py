@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from shared.contract.pages import Page
+from shared.contract.redaction import MASK
 from shared.contract.requests import parse_request
 from shared.core.blobs import joined
 from shared.core.errors import RefusedByUpstream, UpstreamRefused, UpstreamUnavailable
@@ -92,6 +93,35 @@ async def test_a_stream_tells_none(stage: Stage, is_background: bool, caplog: py
     assert "geheim" not in str(received)
     await check(stage, reader.id)
     assert "geheim" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": f"refused Bearer {KEY}-3"},
+        {"error": {"detail": f"refused Bearer {KEY}-3"}},
+        {"error": {"message": "failed", "details": [{"message": f"refused Bearer {KEY}-3"}]}},
+        {"error": {"message": "failed", "code": f"refused {KEY}-3"}},
+        {"last_error": {"reason": f"refused Bearer {KEY}-3"}},
+        {"status_details": f"refused Bearer {KEY}-3"},
+    ],
+    ids=lambda said: str(list(said)),
+)
+async def test_a_failure_tells_none_in_whatever_form_its_upstream_reports_it(
+    stage: Stage, said: dict[str, Any]
+) -> None:
+    """Its callers and receivers get the upstream's words from any of these members."""
+
+    class Failing(ScriptedUpstream):
+        def _answer(self, work: Any) -> dict[str, Any]:
+            return super()._answer(work) | (said if work.status.is_terminal else {})
+
+    stage.cast(Failing())
+    stage.upstream.course = [Status.FAILED]
+    made = await stage.create(**ASK)
+    await stage.finish(made.id)
+    assert MASK in str((await stage.shown(made.id))["error"])
+    await check(stage, made.id)
 
 
 async def test_an_error_in_a_stream_tells_none(stage: Stage) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contract.output_items import OutputItems, index_in, items_in, message
+from shared.contract.output_items import MAX_TEXT, OutputItems, index_in, items_in, message, told_by
 from shared.core.event_log import Event
 
 TEXT = [{"type": "output_text", "text": "hello", "annotations": [], "logprobs": []}]
@@ -29,7 +29,7 @@ def collected(*events: Event) -> list[dict[str, object]]:
     """Return the items of these events."""
     items = OutputItems()
     for event in events:
-        items.take(event)
+        items.take(told_by(event))
     return items.items
 
 
@@ -59,9 +59,9 @@ def test_other_events_and_items_that_are_no_objects_are_ignored() -> None:
 def test_a_restart_begins_anew() -> None:
     """The items of earlier work are not those of the next."""
     items = OutputItems()
-    items.take(done({"n": 1}, output_index=1))
+    items.take(told_by(done({"n": 1}, output_index=1)))
     items.clear()
-    items.take(done({"n": 0}, output_index=0))
+    items.take(told_by(done({"n": 0}, output_index=0)))
     assert items.items == [{"n": 0}]
 
 
@@ -70,10 +70,10 @@ def test_items_that_no_response_may_keep_are_dropped() -> None:
     items = OutputItems()
     noise = random.Random(1)
     for _ in range(4):
-        items.take(done({"text": noise.randbytes(900_000).hex()}, output_index=0))
+        items.take(told_by(done({"text": noise.randbytes(900_000).hex()}, output_index=0)))
     assert len(items.items) == 1
     for index in range(1, 4):
-        items.take(done({"text": noise.randbytes(900_000).hex()}, output_index=index))
+        items.take(told_by(done({"text": noise.randbytes(900_000).hex()}, output_index=index)))
     assert (items.is_oversized, items.items) == (True, [])
     items.clear()
     assert (items.is_oversized, items.items) == (False, [])
@@ -156,9 +156,9 @@ def test_an_output_has_ten_thousand_items_at_most() -> None:
     """More of them are too large, however small each one is."""
     items = OutputItems()
     for n in range(10_000):
-        items.take(done({}, output_index=n))
+        items.take(told_by(done({}, output_index=n)))
     assert (len(items.items), items.is_oversized) == (10_000, False)
-    items.take(done({}))
+    items.take(told_by(done({})))
     assert (items.items, items.is_oversized) == ([], True)
 
 
@@ -168,7 +168,20 @@ def test_empty_texts_are_no_way_around_the_limit(parts: str) -> None:
     items = OutputItems()
     tracemalloc.start()
     for n in range(20_000):
-        items.take(Event(DELTA, b'{"output_index":%d,"content_index":%d,"delta":""}' % PLACES[parts](n)))
+        items.take(told_by(Event(DELTA, b'{"output_index":%d,"content_index":%d,"delta":""}' % PLACES[parts](n))))
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 1_048_576
+
+
+def test_items_that_are_too_large_unpacked_are_none() -> None:
+    """What repeats itself is packed to a thousandth, and every reader of the response would get it unpacked."""
+    items = OutputItems()
+    for index in range(3):
+        items.take(told_by(done({"text": "a" * 10_000_000}, output_index=index)))
+    assert (len(items.items), items.is_oversized) == (3, False)
+    items.take(told_by(done({"text": "b" * 10_000_000}, output_index=2)))
+    assert (len(items.items), items.is_oversized) == (3, False)  # it replaces another one
+    assert items.text_size < MAX_TEXT
+    items.take(told_by(done({"text": "a" * 10_000_000}, output_index=3)))
+    assert (items.items, items.is_oversized, items.text_size) == ([], True, 0)

@@ -11,7 +11,7 @@ from openai.types.webhooks import ResponseCompletedWebhookEvent
 from shared.contract.responses import (
     MAX_MESSAGE,
     encode,
-    encode_for_queue,
+    for_queue,
     present,
     stored_response,
     stored_text,
@@ -102,7 +102,7 @@ def test_an_event_that_is_too_large_for_a_message_has_only_the_id(over: int) -> 
     bare = webhook_event(record, {"id": ID, "object": "response", "text": ""})
     filler = "x" * (MAX_MESSAGE - len(encode(bare)) + over)
     whole = webhook_event(record, {"id": ID, "object": "response", "text": filler})
-    text = encode_for_queue(whole)
+    text = for_queue(whole, encode(whole))
     assert len(text) <= MAX_MESSAGE
     truncated = {**whole, "data": {"id": ID, "object": "response"}, "truncated": True}
     assert orjson.loads(text) == (truncated if over else whole)

@@ -39,3 +39,11 @@ def test_any_other_refusal_keeps_its_message(previous_id: str | None, theirs: st
         == "Response up_0 not found."
     )
     assert endings.with_our_ids(refusal, record, {}, frozenset()).message == "Response up_0 not found."
+
+
+def test_a_refusal_repeats_no_credential_in_any_of_its_texts() -> None:
+    """Callers get its message, its code, its parameter and its type."""
+    key = "geheim-0123456789"
+    refusal = UpstreamRefused(400, f"no {key}", param=f"tools.{key}", code=f"bad {key}", kind=f"of {key}")
+    shown = endings.with_our_ids(refusal, NEW, {}, frozenset({key}))
+    assert (shown.message, shown.param, shown.code, shown.type) == ("no ***", "tools.***", "bad ***", "of ***")
