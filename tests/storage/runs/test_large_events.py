@@ -24,7 +24,7 @@ def done(result: str) -> Event:
     return Event(DONE, b'{"type":"%b","output_index":0,"item":{"result":"%b"}}' % (DONE.encode(), result.encode()))
 
 
-async def held_run(stage: Stage, *, stream: bool) -> Lease:
+async def held_run(stage: Stage, *, stream: bool) -> RunLease:
     """Return the lease of a run that this process holds."""
     stage.upstream.is_background = False
     made = await stage.create(stream=stream)
