@@ -8,6 +8,7 @@ from shared.gates.tools import Tools
 from shared.telemetry import tracing
 
 RETRY_S = 1.0
+AGAIN_MAX_S = 30.0  # between rings for one time
 _SPREAD_S = 0.05  # between the processes that have closed one gate
 
 
@@ -21,6 +22,7 @@ class Timer:
         self._tools, self._ring = tools, ring
         self._keeps = False
         self._until_ms = 0
+        self._again_s = RETRY_S
         self._task: asyncio.Task[None] | None = None
 
     def keep(self) -> None:
@@ -28,13 +30,22 @@ class Timer:
         self._keeps = True
 
     def follow(self, view: GateState | None) -> None:
-        """Set the timer by the gate as it now is."""
+        """Set the timer by the gate as it now is.
+
+        After its time it may still allow no more, because all permits are in use. Whoever gives one back grants it, so
+        the next ring, which finds permits of processes that have died, comes after 1 s, 2 s and so on, up to 30 s.
+        """
         if view is None or view.phase is Phase.OPEN or not view.waiting:
             self._keeps = False
             self._cancel()
-        elif self._keeps and (self._task is None or self._until_ms != view.until_ms):
-            self._until_ms = view.until_ms
-            self._set((view.until_ms - self._tools.now_ms()) / 1000)
+            return
+        left_s = (view.until_ms - self._tools.now_ms()) / 1000
+        if self._keeps and self._until_ms != view.until_ms:
+            self._until_ms, self._again_s = view.until_ms, RETRY_S
+            self._set(left_s)
+        elif self._keeps and self._task is None:
+            self._set(max(left_s, self._again_s))
+            self._again_s = min(2 * self._again_s, AGAIN_MAX_S)
 
     def retry(self, view: GateState | None) -> None:
         """Ring in a second if responses wait, because storage did not answer."""

@@ -63,6 +63,18 @@ async def test_it_rings_at_the_time_of_the_gate(waits: Waits) -> None:
     assert waits.tasks.tasks == ()
 
 
+async def test_a_time_that_has_not_helped_is_tried_again_ever_more_rarely(waits: Waits) -> None:
+    """All permits are in use, so each ring leaves the gate as it was. Another time begins anew."""
+    waits.timer.keep()
+    waits.is_over.set()
+    for _ in range(8):
+        waits.timer.follow(closed(NOW_MS - 1))
+        await waits.turn()
+    assert waits.seconds == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    waits.timer.follow(closed(NOW_MS + 7_000))
+    assert (await waits.turn())[8:] == [7.0]
+
+
 async def test_a_later_time_replaces_an_earlier_one(waits: Waits) -> None:
     """A time that is past is now."""
     waits.timer.keep()
