@@ -107,7 +107,7 @@ class Starter:
                 if found is None and await is_over(self._ports, gate, place.id):
                     # beside this, because the gate may wait for what follows its grants before it serves another wish
                     self._ports.background.start(self._give_back(gate, place))
-            except StoreError as error:
+            except (StoreError, UnreadableRow) as error:
                 _log.warning("gate.grants_unstarted", extra={"reason": type(error).__name__})
                 return None
         return found
