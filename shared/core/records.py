@@ -210,6 +210,7 @@ class Record:
     # A caller knows the id although the start is not confirmed, so the rows must not be removed.
     acknowledged: bool = field(default=False, metadata=column("promised"))
     deleted: bool = False  # a tombstone: callers get a 404 until the purge has removed the rows
+    expired: bool = False  # it is a tombstone of its purge, and its caller has not deleted it
     ended_ms: int = 0
     error: str = ""  # the code of the error that it failed with
     listed: str = ""  # the range of rows that has its entry for the lists: a Listing, or empty
