@@ -210,7 +210,6 @@ class Record:
     # A caller knows the id although the start is not confirmed, so the rows must not be removed.
     acknowledged: bool = field(default=False, metadata=column("promised"))
     deleted: bool = False  # a tombstone: callers get a 404 until the purge has removed the rows
-    expired: bool = False  # it is a tombstone of its purge, and its caller has not deleted it
     ended_ms: int = 0
     error: str = ""  # the code of the error that it failed with
     listed: str = ""  # the range of rows that has its entry for the lists: a Listing, or empty
@@ -219,6 +218,7 @@ class Record:
     trace_parent: str = ""  # the id of that span's parent, or empty if nothing is recorded
     body_rows: int = 0  # the number of rows of the response object, or 0 if it is in the record
     session_rows: int = field(default=0, metadata=column("legacy_rows"))  # of an agent's session
+    expired: bool = False  # the tombstone is of its purge, and not of its caller
     deliveries: tuple[Delivery, ...] = ()
     request: RequestInfo = field(default_factory=RequestInfo)
     upstream: UpstreamInfo = field(default_factory=UpstreamInfo)
