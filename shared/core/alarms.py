@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.core import keys
+from shared.core.records import Target
 
 
 class Kind(StrEnum):
@@ -88,9 +89,11 @@ class Alarm:
 def alarm_of(key: str) -> Alarm:
     """Return the alarm that a row key names. Fields that are not in the key have their defaults.
 
-    Raises ValueError if the key is not that of an alarm.
+    Raises ValueError if the key is not that of an alarm, or if only a newer version knows its kind or its target.
     """
     named = keys.parse_alarm_key(key)
+    if named.kind == Kind.DELIVER:
+        Target(named.target)
     return Alarm(named.due_ms, Kind(named.kind), named.id, named.target)
 
 

@@ -218,6 +218,7 @@ class Record:
     trace_parent: str = ""  # the id of that span's parent, or empty if nothing is recorded
     body_rows: int = 0  # the number of rows of the response object, or 0 if it is in the record
     session_rows: int = field(default=0, metadata=column("legacy_rows"))  # of an agent's session
+    expired: bool = False  # the tombstone is of its purge, and not of its caller
     deliveries: tuple[Delivery, ...] = ()
     request: RequestInfo = field(default_factory=RequestInfo)
     upstream: UpstreamInfo = field(default_factory=UpstreamInfo)

@@ -8,7 +8,7 @@ from typing import TypedDict
 from shared.core import ids, keys
 from shared.core.changesets import ChangeSet
 from shared.core.entries import DeliveryEntry, Listing
-from shared.core.errors import BadRequest
+from shared.core.errors import BadRequest, UnreadableRow
 from shared.core.records import Delivery, Record
 from shared.deliveries import first_attempts
 from shared.lists.queries import RecoveryQuery
@@ -107,7 +107,10 @@ async def _recover_shard(ports: Ports, shard: str, caller: str, wanted: Recovery
         for entry in found:
             if ports.clock.elapsed_s() > until_s:
                 return Recovery(recovered, has_more=True)
-            recovered += await _recover_one(ports, caller, entry, wanted)
+            try:
+                recovered += await _recover_one(ports, caller, entry, wanted)
+            except UnreadableRow as error:  # such as one with a target of a newer version
+                _log.error("row.unreadable", extra={"key": keys.record_key(entry.id), "reason": str(error)})
     return Recovery(recovered, has_more=False)
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import uuid4
 
-from shared.core.errors import Conflict, StoreError
+from shared.core.errors import Conflict, StoreError, UnreadableRow
 from shared.core.gates import lines, phases
 from shared.core.gates.plans import Changes
 from shared.core.gates.requests import Kind
@@ -93,7 +93,7 @@ async def _audit(agent: Agent, holds: Sequence[Hold], listeners: Listeners) -> N
                 if await listeners.is_over(agent.gate, hold.place.id):
                     await agent.ask(Kind.RELEASE, hold.place)
                     _log.warning("gate.permit_recovered", extra={"response_id": hold.place.id})
-            except StoreError:
+            except (StoreError, UnreadableRow):
                 _log.warning("gate.unaudited", extra={"response_id": hold.place.id})
 
     await asyncio.gather(*(audit(hold) for hold in holds))

@@ -47,6 +47,7 @@ TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
 MISSING = "The upstream no longer knows this response."
 _MAX_WAIT_MS = 3_600_000
+UNUSABLE = (UpstreamFailed, UpstreamUnusable)  # answers that are no response objects
 FINAL = (UpstreamOversized, UpstreamRedirected)  # answers that no later poll would change
 
 
@@ -138,7 +139,7 @@ async def _on_error(ports: Ports, record: Record | None, alarm: Alarm, error: Up
 
     The first two are tolerated, because a gateway may say so while the work goes on behind it.
     """
-    now_ms, is_unusable = ports.clock.now_ms(), isinstance(error, UpstreamFailed | UpstreamUnusable)
+    now_ms, is_unusable = ports.clock.now_ms(), isinstance(error, UNUSABLE)
     if removed.is_removed(error) and now_ms - (alarm.missing_ms or now_ms) >= removed.GRACE_MS:
         await completion.end(ports, record, alarm.id, endings.removed(now_ms), alarm)
         return

@@ -33,7 +33,10 @@ async def delete(ports: Ports, record: Record) -> None:
 
 
 async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
-    """Remove a response that is due, at most 20 batches of its rows at once. Wait while a delivery is open."""
+    """Remove a response that is due, at most 20 batches of its rows at once. Wait while a delivery is open.
+
+    One that takes several transactions is hidden before the first, because a process may die between them.
+    """
     if alarm.target == upstream_ids.TARGET:
         await upstream_ids.purge(ports, alarm)
         return
@@ -48,12 +51,14 @@ async def on_purge_alarm(ports: Ports, alarm: Alarm) -> None:
     if _must_wait(ports, record, now_ms):
         await _postpone(ports, record, alarm, now_ms + (WAIT_MS if record.upstream.id else STARTING_MS))
         return
-    if record.upstream.id and (record.deleted or not record.request.store):
+    is_unwanted = (record.deleted and not record.expired) or not record.request.store
+    if record.upstream.id and is_unwanted:
         await _forget_upstream(ports, record, record.upstream.id)
     for _ in range(BATCHES_PER_PURGE):
         if await ports.store.remove_all(record, alarm.key):
             _log.info("response.purged", extra={"response": record.id})
             return
+        record = await update(ports, record, record.id, retention_transitions.expire) or record
     await _postpone(ports, record, alarm, now_ms + SOON_MS)
 
 

@@ -5,6 +5,8 @@ there, which the registration finds. A webhook that arrives between the two writ
 lost.
 """
 
+from contextlib import suppress
+
 from shared.core import keys
 from shared.core.alarms import Alarm, Kind
 from shared.core.errors import Conflict
@@ -29,10 +31,8 @@ async def register(ports: Ports, record: Record, upstream_id: str) -> bool:
     row = await ports.store.find(owner, key)
     if row is None or row["response"]:
         return False
-    try:
+    with suppress(Conflict):  # our own write came first: its answer was lost, or another try made it
         await ports.store.replace(owner, key, {"response": record.id}, row.etag)
-    except Conflict:
-        return False  # our own write came first, and its answer was lost
     return True
 
 

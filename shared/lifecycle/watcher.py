@@ -6,7 +6,7 @@ fails twice in a row or asks for a longer wait, it is over at once. Then the ala
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.core.alarms import Alarm
 from shared.core.backoff import retry_delay
@@ -70,8 +70,12 @@ class _Plan:
     due_ms: int
     wait_ms: int
     tries: int = 0
+    unusable: int = 0
     missing_ms: int = 0
     gives_up: bool = False
+
+
+_NOTHING = _Plan(0, 0)  # of which an alarm has nothing to say
 
 
 class _Watcher:
@@ -109,7 +113,12 @@ class _Watcher:
     async def _hand_over(self) -> None:
         plan = self._plan
         await lease_renewal.hand_over(
-            self._ports, self._watch.lease, plan.due_ms, tries=plan.tries, missing_ms=plan.missing_ms
+            self._ports,
+            self._watch.lease,
+            plan.due_ms,
+            tries=plan.tries,
+            unusable=plan.unusable,
+            missing_ms=plan.missing_ms,
         )
 
     # Waiting
@@ -182,7 +191,8 @@ class _Watcher:
         missing_ms = self._plan.missing_ms or now_ms
         if now_ms - missing_ms >= polling.MISSING_GRACE_MS:
             return endings.lost(polling.MISSING, now_ms)
-        self._plan = self._after(self._usual_ms(), tries=self._plan.tries, missing_ms=missing_ms)
+        counted = replace(self._plan, missing_ms=missing_ms)
+        self._plan = self._after(self._usual_ms(), counted)
         return None
 
     def _on_error(self, error: UpstreamError) -> None:
@@ -190,8 +200,9 @@ class _Watcher:
         seen = {**tries.seen(error), "tries": errors}
         _log.warning("poll.deferred", extra={"response": self._watch.record.id, **seen})
         wait_ms = retry_delay(errors - 1, self._ports.random, retry_after_s=error.retry_after_s)
+        unusable = self._plan.unusable + isinstance(error, polling.UNUSABLE)
         gives_up = errors >= MAX_ERRORS or self._is_too_long(asked_ms)
-        self._plan = self._after(wait_ms, tries=errors, missing_ms=self._plan.missing_ms, gives_up=gives_up)
+        self._plan = self._after(wait_ms, replace(self._plan, tries=errors, unusable=unusable), gives_up=gives_up)
 
     def _is_too_long(self, asked_ms: int) -> bool:
         """Return whether the upstream asks for a wait beyond the end of the watch."""
@@ -203,8 +214,9 @@ class _Watcher:
         delay_ms = polling.next_wait(self._ports, self._watch.lease.alarm, self._ports.clock.now_ms())
         return min(delay_ms, WAITED_POLL_MAX_MS) if self._is_waited_for else delay_ms
 
-    def _after(self, wait_ms: int, *, tries: int = 0, missing_ms: int = 0, gives_up: bool = False) -> _Plan:
-        return _Plan(self._ports.clock.now_ms() + wait_ms, wait_ms, tries, missing_ms, gives_up)
+    def _after(self, wait_ms: int, counted: _Plan = _NOTHING, *, gives_up: bool = False) -> _Plan:
+        """Return the plan of a poll after a wait, with what its alarm has to say as in `counted`."""
+        return replace(counted, due_ms=self._ports.clock.now_ms() + wait_ms, wait_ms=wait_ms, gives_up=gives_up)
 
     # Ending
 

@@ -1,12 +1,13 @@
 """Offers and claims: an alarm finds a run without a holder, and a queue message lets a process claim it."""
 
+import asyncio
 from contextlib import aclosing
 
 from shared import off_loop
 from shared.core.alarms import Alarm
 from shared.core.backoff import MAX_UNEXPECTED
 from shared.core.changesets import ChangeSet
-from shared.core.errors import Conflict, StoreError, UpstreamError, UpstreamRefused
+from shared.core.errors import Conflict, StoreError, UpstreamError, UpstreamRefused, UpstreamUncertain
 from shared.core.records import Record
 from shared.core.states import RunState
 from shared.lifecycle import completion, endings
@@ -102,7 +103,10 @@ async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Recor
     """Repeat the create with the same key, only to learn what to stop."""
     request = await off_loop.unpack(await ports.store.request(record.id) or b"")
     try:
-        token = await _first_id(upstream, record, request)
+        async with asyncio.timeout(ports.config.pace.learn_s):
+            token = await _first_id(upstream, record, request)
+    except TimeoutError:
+        await failed_starts.defer(ports, alarm, UpstreamUncertain("no id in time"))
     except UpstreamRefused:
         await ports.store.remove(alarm)
     except UpstreamError as error:

@@ -49,6 +49,7 @@ class Pace:
     blank_s: float = 15.0  # between two blanks of an answer that has begun before the end
     hold_s: float = 1200.0  # the longest time that one process holds a run whose upstream is a background one
     renewal_s: float = 2.0  # this often a process looks which of its leases fire soon
+    learn_s: float = 20.0  # how long a stream is read for the id of work that is to be stopped
     patience_s: float = 60.0  # how long a holder tries to reach the upstream before it releases the run for a while
 
 

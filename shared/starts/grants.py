@@ -124,7 +124,7 @@ class Starter:
                 if found := await _read_alarm(self._ports, place):
                     return found
                 record = await self._ports.store.read(place.id, with_body=False)
-            except StoreError as error:
+            except (StoreError, UnreadableRow) as error:
                 _log.warning("gate.grants_unstarted", extra={"reason": type(error).__name__})
                 return None
         if _is_over(self._ports, gate, record):

@@ -57,13 +57,16 @@ async def read_agenda(read_rows: ReadRows, now_ms: int, limit: int) -> Agenda:
 async def first_due(read_rows: ReadRows) -> int | None:
     """Return when the first alarm of a shard is due, in unix milliseconds, or None. Rows without a time are skipped.
 
-    It reads one row if that is an alarm. Raises what `read_rows` raises.
+    It reads one row if that is an alarm. Of a newer version there may be many, so further queries read more at once.
+    Raises what `read_rows` raises.
     """
-    first = keys.ALARMS
-    while rows := await read_rows(first, keys.ALARMS + keys.END, 1):
-        if (due_ms := _due_ms(rows[0]["RowKey"])) is not None:
-            return due_ms
-        first = rows[0]["RowKey"] + keys.AFTER
+    first, size = keys.ALARMS, 1
+    for _ in range(_QUERIES):
+        rows = await read_rows(first, keys.ALARMS + keys.END, size)
+        due = (due_ms for row in rows if (due_ms := _due_ms(row["RowKey"])) is not None)
+        if (first_ms := next(due, None)) is not None or len(rows) < size:
+            return first_ms
+        first, size = rows[-1]["RowKey"] + keys.AFTER, min(size * _GROWTH, _LARGEST_PAGE)
     return None
 
 

@@ -182,14 +182,15 @@ class Store(TableReader):
         """Remove up to 100 rows of a response, and return whether those were the last ones.
 
         The last call also removes the record, as it was read, and the alarm, and adds what the response has used to the
-        sums of its day. So each response is counted once: by its entry, or in the sums. Raises Conflict if the record
-        has changed or the alarm is gone.
+        sums of its day. So each response is counted once: by its entry, or in the sums. Before the last call nothing is
+        removed of a response that callers can see. Raises Conflict if the record has changed or the alarm is gone.
         """
         shard, prefix = shard_of(record.id), keys.children_from(record.id)
         rows = await self._rows(shard, prefix, prefix + keys.END, CHILDREN_PER_TRANSACTION, select=("RowKey",))
         children = [operations.delete(shard, row["RowKey"]) for row in rows]
         if len(children) > CHILDREN_PER_TRANSACTION - _BESIDE_CHILDREN:
-            await self._submit_or_leave(children)
+            if record.deleted:
+                await self._submit_or_leave(children)
             return False
         record_out = operations.delete(shard, keys.record_key(record.id), record.etag)
         index = [operations.delete(shard, key) for key in listing.index_keys(record)]

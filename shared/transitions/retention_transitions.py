@@ -23,6 +23,14 @@ def hide(record: Record) -> ChangeSet | None:
     return None if record.deleted else ChangeSet(replace(record, deleted=True))
 
 
+def expire(record: Record) -> ChangeSet | None:
+    """Hide a response that its purge removes in several transactions, before the first of them.
+
+    Otherwise callers would see it without some of its rows. Returns None if it is hidden already.
+    """
+    return None if record.deleted else ChangeSet(replace(record, deleted=True, expired=True))
+
+
 def postpone_purge(record: Record, later: Alarm) -> ChangeSet:
     """Postpone the purge to `later`.
 

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any
 
-from shared.core.errors import StoreError, StoreUnavailable
+from shared.core.errors import StoreError, StoreUnavailable, UnreadableRow
 from shared.core.gates import gate_keys
 from shared.core.gates.plans import Changes
 from shared.core.gates.state import Gate, GateState, Phase, Place, Turn
@@ -137,6 +137,7 @@ class GateWorld:
         self.most_at_work = 0
         self.refuses = False
         self.cannot_be_read = False
+        self.unreadable: set[str] = set()
         self.is_damaged = False
         self._used = 0
         self._chance = Random(7)
@@ -242,9 +243,11 @@ class GateWorld:
         await until(is_quiet)
 
     async def is_over(self, _gate: Gate, response_id: str) -> bool:
-        """Return whether a response has ended, unless storage is away."""
+        """Return whether a response has ended, unless storage is away or its record cannot be read."""
         if self.cannot_be_read:
             raise StoreUnavailable
+        if response_id in self.unreadable:
+            raise UnreadableRow
         return response_id in self.over
 
     # The table

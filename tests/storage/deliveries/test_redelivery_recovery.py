@@ -11,6 +11,7 @@ from shared.core.outcomes import SendError
 from shared.lists.queries import RecoveryQuery
 from tests.support.clocks import START_MS
 from tests.support.failed_deliveries import failed
+from tests.support.log_capture import WrittenLines, log_lines
 from tests.support.stage import ANN, BOB, CALLBACK_HOST, CALLBACK_URL, Stage
 
 
@@ -109,6 +110,15 @@ async def test_a_delivery_that_failed_by_our_fault_is_recovered_too(stage: Stage
     assert (await stage.engine.recover(ANN, RecoveryQuery(START_MS)))["recovered"] == 1
     await stage.deliver()
     assert (await stage.delivery(record.id)).state == "delivered"
+
+
+async def test_a_record_of_a_newer_version_stops_no_other(stage: Stage, written: WrittenLines) -> None:
+    """Such a record is logged, and its delivery is left to the newer version."""
+    newer, *others = [await failed(stage) for _ in range(3)]
+    await stage.put(newer.id, record_key(newer.id), facts='{"deliveries": [{"target": "newer"}]}')
+    assert (await stage.engine.recover(ANN, RecoveryQuery(START_MS)))["recovered"] == len(others)
+    (line,) = [line for line in log_lines(written) if line["event"] == "row.unreadable"]
+    assert line["key"] == record_key(newer.id)
 
 
 async def test_a_purged_response_leaves_nothing_to_recover(stage: Stage) -> None:

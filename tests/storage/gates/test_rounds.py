@@ -37,6 +37,21 @@ async def test_a_permit_of_an_ended_response_is_found(world: GateWorld) -> None:
     assert ended.id not in world.at_work
 
 
+async def test_a_record_that_cannot_be_read_stops_the_audit_of_no_other(world: GateWorld) -> None:
+    """Its permit stays, because its work may go on. A newer version may have written the record."""
+    await crowd(world)
+    first, ended, _ = list(world.at_work.values())
+    world.unreadable.add(first.id)
+    del world.at_work[ended.id]
+    world.over.add(ended.id)
+    for _ in range(2):
+        world.time.advance(61)
+        await world.first.gates.round(world.gate)
+        await world.settle()
+    assert first.id in world.at_work
+    assert len(world.at_work) == 3
+
+
 async def test_a_permit_of_an_ended_response_is_found_at_a_full_gate(world: GateWorld) -> None:
     """Nobody waits there, because a response that tries it by `then` waits elsewhere. It would stay full for ever."""
     await crowd(world, 3)

@@ -1,6 +1,7 @@
 """Deleting and purging: a response is hidden at once, and its rows are removed after its event is delivered."""
 
 import asyncio
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -187,6 +188,24 @@ async def test_a_response_is_kept_for_its_retention(stage: Stage, store: bool, k
     made = await stage.ended(store=store)
     assert await purged_after_ms(stage, made.id) == kept_ms
     assert stage.upstream.forgotten == ([] if store else ["up_0"])
+
+
+async def test_a_response_that_is_removed_in_several_steps_is_not_found_between_them(stage: Stage) -> None:
+    """A process that dies after the first step leaves half of the rows. No caller sees the response without the others.
+
+    The upstream's copy stays, because nobody has deleted the response.
+    """
+    made = await stage.ended()
+    await grow(stage, made.id, 250)
+    stage.clock.ms += 30 * DAY_MS
+    lost = stage.proxy.drop_answer(lambda request: b"|event|" in unquote_to_bytes(request.body))
+    await stage.sweep(made.id)
+    assert lost.happened.is_set()
+    assert len(await children(stage, made.id)) == 150
+    with pytest.raises(NotFound):
+        await stage.engine.retrieve(ANN, made.id)
+    await purged_after_ms(stage, made.id)
+    assert stage.upstream.forgotten == []
 
 
 async def test_the_upstreams_copy_of_a_deleted_response_is_deleted(stage: Stage) -> None:

@@ -117,6 +117,13 @@ async def test_a_registration_finds_that_the_end_was_announced(stage: Stage, rec
     assert await register(stage.ports, record, THEIRS) is False
 
 
+async def test_each_of_two_registrations_at_once_finds_the_announced_end(stage: Stage, record: Record) -> None:
+    """One of the two writes is refused, as the repeat of a write is whose answer was lost. Both have seen the mark."""
+    await response_of(stage.ports, stage.ports.upstreams.routes[0], THEIRS)
+    stage.proxy.delay(lambda request: request.method == "GET", 0.5)
+    assert await asyncio.gather(*(register(stage.ports, record, THEIRS) for _ in range(2))) == [True, True]
+
+
 async def test_of_a_registration_and_a_webhook_at_once_one_finds_the_other(stage: Stage, record: Record) -> None:
     """If a registration and a webhook overlap, the webhook finds the response, or the registration finds the mark."""
     other = replace(await stage.new_ports(stage.clock), config=stage.ports.config)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.core.alarms import Alarm, Kind
-from shared.core.errors import UpstreamError, UpstreamMissing, UpstreamUnavailable, UpstreamUncertain
+from shared.core.errors import UpstreamError, UpstreamInvalid, UpstreamMissing, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
@@ -110,6 +110,18 @@ async def test_the_second_error_in_a_row_ends_the_watch(stage: Stage) -> None:
     alarm = await handed_over(stage, made)
     assert alarm.tries == 2
     assert stage.clock.ms <= alarm.due_ms <= stage.clock.ms + 1_000
+
+
+async def test_answers_without_a_response_object_count_on_in_sweeps(stage: Stage) -> None:
+    """The third one ends the response, wherever the first two were met."""
+    made = await watched(stage)
+    stage.upstream.poll_errors = [UpstreamInvalid()] * 2
+    await pass_seconds(stage, 3)
+    alarm = await handed_over(stage, made)
+    assert (alarm.tries, alarm.unusable) == (2, 2)
+    stage.upstream.poll_errors = [UpstreamInvalid()]
+    await stage.fire_alarms(made.id)
+    assert (await stage.record(made.id)).status is Status.FAILED
 
 
 @pytest.mark.parametrize("error", [None, UpstreamUnavailable("status 429", retry_after_s=40)])

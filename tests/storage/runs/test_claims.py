@@ -275,6 +275,24 @@ async def test_learning_what_to_stop_is_repeated_while_the_upstream_is_unavailab
     assert await stage.kinds(response_id) == [Kind.PURGE]
 
 
+async def test_a_stream_that_never_names_its_work_is_left(stage: Stage) -> None:
+    """Its signs of life show that something lives, and not what to stop. So it does not hold a sweep.
+
+    The create is repeated later, until it names the work.
+    """
+    stage.pace(learn_s=0.5)
+    response_id = await cancelled_before_its_token(stage)
+    work = stage.upstream.works["up_0"]
+    told, work.events, stage.upstream.streams.pause_s = work.events, [KEEPALIVE] * 10_000, 0.01
+    await stage.fire_alarms(response_id)
+    assert (stage.upstream.stopped, stage.upstream.streams.opened - stage.upstream.streams.closed) == ([], 0)
+    work.events, stage.upstream.streams.pause_s = told, 0.0
+    for _ in range(2):
+        await stage.fire_alarms(response_id)
+    assert stage.upstream.stopped == ["up_0"]
+    assert await stage.kinds(response_id) == [Kind.PURGE]
+
+
 @pytest.mark.parametrize("events", [None, [KEEPALIVE]], ids=["refused", "no id"])
 async def test_work_that_cannot_be_learned_is_not_stopped(stage: Stage, events: list[dict[str, object]] | None) -> None:
     """If the upstream refuses the repeated create, or names no work, there is nothing to stop."""

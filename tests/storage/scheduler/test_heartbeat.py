@@ -106,6 +106,7 @@ async def test_rows_that_are_not_alarms_do_not_stop_the_heartbeat(stage: Stage) 
     """
     for key in NO_ALARMS:
         await stage.put("resp_a", key, facts="damaged", write_id="")
+    await stage.plant([Alarm(1, Kind.DELIVER, f"resp_{'a' * 32}", "newer")])
     for shard in "ab":
         await stage.plant([in_shard(30, shard)])
     await beat(stage.ports)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shared.core.alarms import Kind
 from shared.core.gates.state import Gate, Place
+from shared.core.keys import record_key
 from shared.core.states import Status
 from shared.gates.tools import NOBODY
 from shared.starts.grants import AT_ONCE, STOPPING_MS, Starter, is_over, listeners
@@ -96,6 +97,18 @@ async def test_storage_that_fails_is_only_logged(stage: Stage) -> None:
     async with stage.proxy.refusing():
         await Starter(stage.ports).start_granted(GATE, [place_of(made)])
     assert await stage.kinds(made.id) == [Kind.START]
+
+
+async def test_a_record_that_cannot_be_read_stops_no_other_grant(stage: Stage) -> None:
+    """Its permit stays, and the other response is started."""
+    stage.treat(limits={"*": 1})
+    await stage.create()
+    damaged, made = await stage.create(), await stage.create()
+    await stage.put(damaged.id, record_key(damaged.id), facts="damaged")
+    stage.treat(limits={"*": 3})
+    places = [replace(place_of(damaged), start_due_ms=1), place_of(made)]
+    await Starter(stage.ports).start_granted(GATE, places)
+    assert stage.upstream.starts[made.id] == 1
 
 
 async def test_what_is_being_stopped_is_not_over(stage: Stage) -> None:

@@ -68,6 +68,7 @@ BAD_ROWS = [
     ("alarm|!", "{}"),
     ("alarm|000000000000x|poll|resp_a" + "0" * 31, "{}"),
     ("alarm|0000000000001|dance|resp_a" + "0" * 31, "{}"),
+    ("alarm|0000000000001|deliver|resp_a" + "0" * 31 + "|newer", "{}"),
     ("alarm|0000000000001|poll|no-id", "{}"),
     ("alarm|0000000000001|poll|resp_a" + "0" * 31, "not json"),
     ("alarm|0000000000001|poll|resp_a" + "0" * 31, "[]"),
@@ -118,6 +119,15 @@ async def test_the_first_alarm_is_found_behind_rows_that_are_not_alarms(stage: S
         await stage.put("resp_a", key, facts="{}", write_id="")
     assert await stage.ports.store.first_due(SHARD) == START_MS
     assert await stage.ports.store.first_due("b") is None
+
+
+async def test_the_first_alarm_is_found_behind_many_alarms_of_a_newer_version(stage: Stage) -> None:
+    """They stay behind after a roll-back. Each further query reads four times as many rows."""
+    await stage.plant([Alarm(START_MS - 1, Kind.DELIVER, f"resp_{SHARD}{n:031x}", "newer") for n in range(60)])
+    await stage.plant(alarms_at(START_MS, 1))
+    before = stage.proxy.counts.copy()
+    assert await stage.ports.store.first_due(SHARD) == START_MS
+    assert (stage.proxy.counts - before).total() == 4
 
 
 # What this process has removed

@@ -94,6 +94,8 @@ def test_a_move_may_change_other_fields() -> None:
         f"alarm|-800000000000|poll|{ID}",
         f"alarm|{'٣' * 13}|poll|{ID}",
         f"alarm|1800000000000|dance|{ID}",
+        f"alarm|1800000000000|deliver|{ID}",
+        f"alarm|1800000000000|deliver|{ID}|newer",
         "alarm|1800000000000|poll|resp_1",
         f"resp|1800000000000|poll|{ID}",
     ],

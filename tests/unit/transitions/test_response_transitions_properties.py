@@ -131,6 +131,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         lambda now_ms: of_an_ended(lambda record: retention_transitions.postpone_purge(record, purge(now_ms))), moments
     ),
     st.just(of_an_ended(retention_transitions.hide)),
+    st.just(of_an_ended(retention_transitions.expire)),
 )
 
 

@@ -32,9 +32,15 @@ def test_a_purge_that_is_under_way_is_left_alone() -> None:
     assert transitions.hide(OVER) == ChangeSet(replace(OVER, deleted=True))
 
 
+def test_a_purge_hides_what_it_removes_in_several_steps() -> None:
+    """The record says that it was not its caller who has deleted it."""
+    assert transitions.expire(OVER) == ChangeSet(replace(OVER, deleted=True, expired=True))
+
+
 def test_a_deleted_response_is_not_deleted_again() -> None:
-    """A second delete writes nothing."""
+    """A second delete writes nothing, and nor does the purge."""
     deleted = replace(OVER, deleted=True)
+    assert transitions.expire(deleted) is None
     assert transitions.delete(deleted, NOW_MS) is None
     assert transitions.hide(deleted) is None
 
