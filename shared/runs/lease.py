@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from shared.contract.output_items import OutputItems
 from shared.core.alarms import LEASE_MS, Alarm, Kind
+from shared.core.backoff import before_deadline
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, StoreRefused, UpstreamError
 from shared.core.gates.state import Turn
@@ -120,21 +121,22 @@ class Lease:
     async def hand_over(
         self, due_ms: int | None = None, *, takes_back: bool = False, error: UpstreamError | None = None
     ) -> None:
-        """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds.
+        """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds, before the deadline.
 
         With `takes_back`, the try that was counted last does not count. `error` is what the response waits for until
         `due_ms`. Raises Lost if this process has lost the run.
         """
         now_ms = self._ports.clock.now_ms()
+        next_ms = None if due_ms is None else before_deadline(due_ms, now_ms, self.record.deadline_ms)
 
         def transition(current: Record) -> ChangeSet:
-            if due_ms is None:
+            if next_ms is None:
                 return run_transitions.offer(current, self.alarm, now_ms, takes_back=takes_back)
-            is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
-            change = run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
+            is_taken = next_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
+            change = run_transitions.release(current, next_ms + is_taken, now_ms, takes_back=takes_back)
             if error is None:
                 return change
-            wait = _wait_after(current.wait, error, now_ms, due_ms)
+            wait = _wait_after(current.wait, error, now_ms, next_ms)
             may_have_begun = tries.may_have_begun(error)
             return replace(
                 change, record=upstream_transitions.waiting(change.record, wait, may_have_begun=may_have_begun)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from shared.core import ids, keys
 from shared.core.alarms import Alarm, Kind
+from shared.core.backoff import before_deadline
 from shared.core.changesets import ChangeSet
 from shared.core.entries import Listing
 from shared.core.errors import Conflict, StoreError, StoreUnavailable, UpstreamError
@@ -269,8 +270,8 @@ async def put_off(
 
 
 def _at(ports: Ports, alarm: Alarm, due_ms: int, changes: Mapping[str, Any]) -> Alarm:
-    """Return an alarm at its next time: at its deadline at the latest. Past that, the back-off goes on."""
+    """Return an alarm at its next time, which is before its deadline. Past that, the back-off goes on."""
     now_ms = ports.clock.now_ms()
     if now_ms < alarm.deadline_ms:
-        due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
+        due_ms = before_deadline(due_ms, now_ms, alarm.deadline_ms)
     return alarm.at(due_ms, **{"attempt": 0, **changes})
