@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.core.errors import UpstreamError, UpstreamUncertain
 from shared.core.gates.state import Gate, Turn
-from shared.runs.lease import Lease
+from shared.runs.lease import Lease, Lost
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
@@ -39,7 +39,12 @@ class StartTries:
         return self._is_trying and tries.of_error(error) is not Meaning.END
 
     async def begin(self) -> None:
-        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up."""
+        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up.
+
+        Raises Lost if this process has lost the run. A claim may take so long that its lease is past.
+        """
+        if not await self._lease.is_held():
+            raise Lost
         if not self._is_counted:
             await self._lease.count_try()
         self._is_counted = self._is_trying = True

@@ -97,6 +97,8 @@ async def _start(
             return asked
         record, held = asked
     while True:
+        if ports.clock.now_ms() >= held.due_ms:
+            return record  # what came before took so long that another process may have started the response
         outcome, held = await _try(ports, record, held, request, credentials)
         if isinstance(outcome, Progress):
             return await record_start(ports, record, held, outcome, credentials)
