@@ -95,7 +95,7 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     _count(ports, before, record)
-    if before and record.status.is_terminal and not before.status.is_terminal and not _is_stopping(change):
+    if before and record.status.is_terminal and not before.status.is_terminal and _leaves_gate(before, change):
         await end_turn(ports, before)
     lifecycle.record_transition(before, change, ports.upstreams.of(record).upstream.operation)
     for alarm in change.wake_for:
@@ -105,9 +105,12 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     return record
 
 
-def _is_stopping(change: ChangeSet) -> bool:
-    """Return whether work is still to be stopped. It keeps its permit until then."""
-    return any(alarm.kind is Kind.STOP for alarm in change.alarms_in)
+def _leaves_gate(before: Record, change: ChangeSet) -> bool:
+    """Return whether a response that ends leaves its gate now. Work that is still to be stopped keeps its permit.
+
+    What waits in a line has no permit, although an earlier try of it may have begun work.
+    """
+    return bool(before.wait.gate) or all(alarm.kind is not Kind.STOP for alarm in change.alarms_in)
 
 
 async def end_turn(ports: Ports, record: Record) -> None:

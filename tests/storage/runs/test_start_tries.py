@@ -83,3 +83,17 @@ async def test_a_single_upstream_leaves_nowhere_to_go(tries: StartTries) -> None
     """The try then follows at the same one."""
     await tries.begin()
     assert await tries.move(AWAY) is None
+
+
+async def test_a_run_that_was_cancelled_while_it_entered_the_line_leaves_it(
+    stage: Stage, lease: Lease, tries: StartTries
+) -> None:
+    """It would be granted the next permit, and keep that for five minutes."""
+    await tries.begin()
+    await stage.engine.cancel(ANN, lease.record.id)
+    with pytest.raises(Lost):
+        await tries.wait_in_line(AWAY)
+    await stage.gate_tasks.finished()
+    state = await stage.ports.gates.look(stage.ports.upstreams.gate_named("default"))
+    assert state
+    assert state.waiting == 0
