@@ -12,13 +12,14 @@ from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, StoreRefused, UpstreamError
 from shared.core.gates.state import Turn
 from shared.core.records import Record, WaitInfo
-from shared.core.states import WaitReason
+from shared.core.states import Status, WaitReason
 from shared.lifecycle import completion, endings
 from shared.lifecycle.completion import Holder
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
 from shared.starts import turns
+from shared.starts.failed_starts import may_leave_work
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
 from shared.transitions.run_transitions import Ownership
@@ -109,7 +110,8 @@ class Lease:
     async def _end(self, outcome: Outcome, before: Callable[[Record], ChangeSet | None] | None) -> Record | None:
         record, items = self.record, None if self.record.request.stream else self.items
         holder = Holder(record.run.epoch, items, before, self._write_ids)
-        ended = await completion.end(self._ports, record, record.id, outcome, self.alarm, holder)
+        stays = outcome.status is Status.FAILED and may_leave_work(self._ports, record, record.upstream.counted)
+        ended = await completion.end(self._ports, record, record.id, outcome, None if stays else self.alarm, holder)
         if ended and ended.status.is_terminal:
             self.record = ended
         return ended
