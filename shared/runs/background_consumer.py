@@ -18,7 +18,7 @@ from shared.runtime.ports import Ports
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions
 from shared.transitions.run_transitions import Ownership
-from shared.upstreams.protocol import BackgroundUpstream, Progress, Upstream, UpstreamEvent
+from shared.upstreams.protocol import BackgroundUpstream, Upstream, UpstreamEvent
 
 _log = logger(__name__)
 
@@ -83,10 +83,6 @@ class BackgroundConsumer(Consumer):
             return
         if progress.status is not Status.FAILED:
             raise UpstreamMissing("the stream calls the work failed, and its upstream does not")
-
-    async def _end(self, progress: Progress, *, synthesize: bool) -> None:
-        outcome = endings.by_progress(progress, self._now_ms(), synthesize=synthesize)
-        await self._log.end(outcome, is_replayed=not synthesize)
 
     def _has_gap(self, status: Status) -> bool:
         """Return whether an item was begun and never done: a resumed stream may leave out events, or number anew."""

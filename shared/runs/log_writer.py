@@ -220,8 +220,8 @@ class LogWriter:
     async def end(self, outcome: Outcome, *, is_replayed: bool = False) -> None:
         """End the response after its last events, unless this process has lost the run. Retry as `flush` does.
 
-        `is_replayed`: this holder has told all that earlier ones may have told, under the same numbers. Otherwise the
-        number of the end is above all that a reader may have seen.
+        `is_replayed`: this holder has told all that earlier ones may have told, under the same numbers, or has begun
+        again above them. Otherwise the number of the end is above all that a reader may have seen.
         """
         skips = self._has_log and not is_replayed and self._others_mark > self.next_seq
         if skips or not self._fits_end(outcome):
