@@ -100,6 +100,17 @@ def counted_delay(counted: int, random: Random, *, retry_after_s: float | None =
     return delay + int(delay * random() / 10)
 
 
+def before_deadline(due_ms: int, now_ms: int, deadline_ms: int) -> int:
+    """Return the time of the next try, which is `due_ms` if that is not after the deadline. All are unix milliseconds.
+
+    Otherwise half of the time until the deadline is waited, and at least 1 s. So an upstream that asks for a longer
+    wait is asked again before the response fails.
+    """
+    if due_ms <= deadline_ms:
+        return due_ms
+    return min(due_ms, now_ms + max((deadline_ms - now_ms) // 2, POLL_MIN_MS))
+
+
 def parse_retry_after(header: str | None, now_ms: int) -> float | None:
     """Return the seconds that a Retry-After header asks for, at most a year (RFC 9110, section 10.2.3).
 

@@ -13,7 +13,7 @@ from typing import Any
 from shared import off_loop
 from shared.contract import responses
 from shared.core.alarms import Alarm
-from shared.core.backoff import poll_delay, retry_delay
+from shared.core.backoff import RETRY_AFTER_MAX_MS, poll_delay, retry_delay
 from shared.core.changesets import ChangeSet
 from shared.core.errors import (
     StoreError,
@@ -46,7 +46,6 @@ MISSING_GRACE_MS = 120_000
 TOLERATED_ANSWERS = 2  # unusable ones since the last that was a response object
 RETRY_WEBHOOK_S = 5
 MISSING = "The upstream no longer knows this response."
-_MAX_WAIT_MS = 3_600_000
 UNUSABLE = (UpstreamFailed, UpstreamUnusable)  # answers that are no response objects
 FINAL = (UpstreamOversized, UpstreamRedirected)  # answers that no later poll would change
 
@@ -106,7 +105,7 @@ async def _on_progress(ports: Ports, record: Record | None, alarm: Alarm, progre
         record = await record_progress(ports, record, progress)
     asked_ms = int((progress.retry_after_s or 0) * 1000)
     if now_ms + asked_ms > alarm.due_ms or alarm.tries or alarm.missing_ms or alarm.attempt >= CHECKED_ATTEMPT:
-        due_ms = now_ms + min(max(next_wait(ports, alarm, now_ms), asked_ms), _MAX_WAIT_MS)
+        due_ms = now_ms + min(max(next_wait(ports, alarm, now_ms), asked_ms), RETRY_AFTER_MAX_MS)
         healthy = {"tries": 0, "unusable": 0, "missing_ms": 0}
         if alarm.tries:
             await put_off(ports, record, alarm, due_ms, None, **healthy)

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from shared.core.alarms import Alarm
-from shared.core.backoff import retry_delay
+from shared.core.backoff import RETRY_AFTER_MAX_MS, retry_delay
 from shared.core.errors import StoreError, StoreRefused, UpstreamError, UpstreamMissing
 from shared.core.records import Record
 from shared.lifecycle import completion, endings, polling
@@ -181,7 +181,7 @@ class _Watcher:
             return None
         if progress.token is None:
             return endings.by_progress(progress, clock.now_ms())
-        asked_ms = int((progress.retry_after_s or 0) * 1000)
+        asked_ms = min(int((progress.retry_after_s or 0) * 1000), RETRY_AFTER_MAX_MS)
         self._plan = self._after(max(self._usual_ms(), asked_ms), gives_up=self._is_too_long(asked_ms))
         return None
 

@@ -16,6 +16,7 @@ from shared.runtime.unit_of_work import commit, update
 from shared.starts import failed_starts, submission, turns
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
+from shared.upstreams import tries
 from shared.upstreams.protocol import BackgroundUpstream
 
 _log = logger(__name__)
@@ -37,15 +38,17 @@ async def on_run_alarm(ports: Ports, alarm: Alarm) -> None:
 async def _find_holder(ports: Ports, alarm: Alarm) -> None:
     record = await ports.store.read(alarm.id)
     now_ms = ports.clock.now_ms()
+    leaves_work = record is not None and failed_starts.may_leave_work(ports, record, record.upstream.counted + 1)
+    held = None if leaves_work else alarm
     if record and (upstream := _unknown_work(ports, record, alarm)):
         await _learn_token(ports, upstream, record, alarm)
     elif record is None or record.status.is_terminal or record.run.epoch != alarm.epoch:
         await ports.store.remove(alarm)
     elif now_ms >= alarm.deadline_ms:
-        await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms), alarm)
+        await completion.end(ports, record, record.id, endings.deadline_exceeded(now_ms), held)
     elif record.run.claimed and record.run.expirations >= MAX_UNEXPECTED:
         _log.error("run.given_up", extra={"response": record.id})
-        await completion.end(ports, record, record.id, endings.internal_error(now_ms), alarm)
+        await completion.end(ports, record, record.id, endings.internal_error(now_ms), held)
     elif not await _waits(ports, record, alarm):
         granted = {"response": record.id, "epoch": record.run.epoch, "lapsed": record.run.claimed}
         _log.info("run.granted", extra=granted)
@@ -107,10 +110,11 @@ async def _learn_token(ports: Ports, upstream: BackgroundUpstream, record: Recor
             token = await _first_id(upstream, record, request)
     except TimeoutError:
         await failed_starts.defer(ports, alarm, UpstreamUncertain("no id in time"))
-    except UpstreamRefused:
-        await ports.store.remove(alarm)
     except UpstreamError as error:
-        await failed_starts.defer(ports, alarm, error)
+        if isinstance(error, UpstreamRefused) and not tries.is_under_way(error):
+            await ports.store.remove(alarm)
+        else:
+            await failed_starts.defer(ports, alarm, error)
     else:
         now_ms = ports.clock.now_ms()
         await update(ports, record, record.id, lambda current: _stop_orphan(current, token, now_ms), alarm)

@@ -218,7 +218,8 @@ class Consumer(ABC):
         return False
 
     async def _end(self, progress: Progress, *, synthesize: bool) -> None:
-        await self._log.end(endings.by_progress(progress, self._now_ms(), synthesize=synthesize))
+        outcome = endings.by_progress(progress, self._now_ms(), synthesize=synthesize)
+        await self._log.end(outcome, is_replayed=not synthesize)
 
     async def _restart_readers(self, upstream_next: int = 0) -> None:
         """Make readers discard what they have, unless they can have only `response.created`."""

@@ -7,17 +7,19 @@ from typing import TypeVar
 
 from shared.contract.output_items import OutputItems
 from shared.core.alarms import LEASE_MS, Alarm, Kind
+from shared.core.backoff import before_deadline
 from shared.core.changesets import ChangeSet
 from shared.core.errors import StoreError, StoreRefused, UpstreamError
 from shared.core.gates.state import Turn
 from shared.core.records import Record, WaitInfo
-from shared.core.states import WaitReason
+from shared.core.states import Status, WaitReason
 from shared.lifecycle import completion, endings
 from shared.lifecycle.completion import Holder
 from shared.lifecycle.endings import Outcome
 from shared.runtime.ports import Ports
 from shared.runtime.unit_of_work import TransitionWithResult, apply
 from shared.starts import turns
+from shared.starts.failed_starts import may_leave_work
 from shared.telemetry.logs import logger
 from shared.transitions import run_transitions, upstream_transitions
 from shared.transitions.run_transitions import Ownership
@@ -108,7 +110,8 @@ class RunLease:
     async def _end(self, outcome: Outcome, before: Callable[[Record], ChangeSet | None] | None) -> Record | None:
         record, items = self.record, None if self.record.request.stream else self.items
         holder = Holder(record.run.epoch, items, before, self._write_ids)
-        ended = await completion.end(self._ports, record, record.id, outcome, self.alarm, holder)
+        stays = outcome.status is Status.FAILED and may_leave_work(self._ports, record, record.upstream.counted)
+        ended = await completion.end(self._ports, record, record.id, outcome, None if stays else self.alarm, holder)
         if ended and ended.status.is_terminal:
             self.record = ended
         return ended
@@ -120,21 +123,22 @@ class RunLease:
     async def hand_over(
         self, due_ms: int | None = None, *, takes_back: bool = False, error: UpstreamError | None = None
     ) -> None:
-        """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds.
+        """Give up the run and ask for another holder, now or at `due_ms` in unix milliseconds, before the deadline.
 
         With `takes_back`, the try that was counted last does not count. `error` is what the response waits for until
         `due_ms`. Raises Lost if this process has lost the run.
         """
         now_ms = self._ports.clock.now_ms()
+        next_ms = None if due_ms is None else before_deadline(due_ms, now_ms, self.record.deadline_ms)
 
         def transition(current: Record) -> ChangeSet:
-            if due_ms is None:
+            if next_ms is None:
                 return run_transitions.offer(current, self.alarm, now_ms, takes_back=takes_back)
-            is_taken = due_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
-            change = run_transitions.release(current, due_ms + is_taken, now_ms, takes_back=takes_back)
+            is_taken = next_ms == self.alarm.due_ms  # by the alarm that is removed in the same transaction
+            change = run_transitions.release(current, next_ms + is_taken, now_ms, takes_back=takes_back)
             if error is None:
                 return change
-            wait = _wait_after(current.wait, error, now_ms, due_ms)
+            wait = _wait_after(current.wait, error, now_ms, next_ms)
             may_have_begun = tries.may_have_begun(error)
             return replace(
                 change, record=upstream_transitions.waiting(change.record, wait, may_have_begun=may_have_begun)

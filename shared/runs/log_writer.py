@@ -220,13 +220,19 @@ class LogWriter:
             self._discard()
         beginning.tell(ownership)
 
-    async def end(self, outcome: Outcome) -> None:
-        """End the response after its last events, unless this process has lost the run. Retry as `flush` does."""
-        if not self._fits_end(outcome):
+    async def end(self, outcome: Outcome, *, is_replayed: bool = False) -> None:
+        """End the response after its last events, unless this process has lost the run. Retry as `flush` does.
+
+        `is_replayed`: this holder has told all that earlier ones may have told, under the same numbers, or has begun
+        again above them. Otherwise the number of the end is above all that a reader may have seen.
+        """
+        skips = self._has_log and not is_replayed and self._others_mark > self.next_seq
+        if skips or not self._fits_end(outcome):
             await self.drain()
         async with self._storing:
+            self.next_seq = max(self.next_seq, self._others_mark) if skips else self.next_seq
             unstored = self._unstored()
-            ended = await self._lease.end(outcome, unstored.add_to if self._is_due() else None)
+            ended = await self._lease.end(outcome, unstored.add_to if skips or self._is_due() else None)
             self._note_stored(unstored)
             if unstored.beginning:
                 unstored.beginning.tell(Ownership.OURS)

@@ -3,11 +3,12 @@
 A try is counted before it is made. What a failed one means is in `upstreams/tries`.
 """
 
+from contextlib import suppress
 from typing import Any
 
-from shared.core.errors import UpstreamError, UpstreamUncertain
+from shared.core.errors import StoreError, UpstreamError, UpstreamUncertain
 from shared.core.gates.state import Gate, Turn, place_of
-from shared.runs.lease import RunLease
+from shared.runs.lease import Lost, RunLease
 from shared.runtime.ports import Ports
 from shared.starts import failed_starts, turns
 from shared.starts.rerouting import Round
@@ -39,7 +40,12 @@ class StartTries:
         return self._is_trying and tries.of_error(error) is not Meaning.END
 
     async def begin(self) -> None:
-        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up."""
+        """Count a try before it is made. Raise UpstreamUncertain if earlier holders have used them up.
+
+        Raises Lost if this process has lost the run. A claim may take so long that its lease is past.
+        """
+        if not await self._lease.is_held():
+            raise Lost
         if not self._is_counted:
             await self._lease.count_try()
         self._is_counted = self._is_trying = True
@@ -116,10 +122,19 @@ class StartTries:
             first = await self._moved_to_first(error)
             turn = await self._lease.insist(lambda: self._turn(error, is_new=first is not None))
             if turn:
-                await self._lease.wait_in_line(turn, str(error))
+                await self._give_up(turn, str(error))
             return first.upstream if first and turn is None else None
         finally:
             self._lease.concluded.set()
+
+    async def _give_up(self, turn: Turn, detail: str) -> None:
+        """Give up the run, which has a place in the line. If the response has ended meanwhile, leave the line."""
+        try:
+            await self._lease.wait_in_line(turn, detail)
+        except Lost:
+            with suppress(StoreError):
+                await turns.leave_if_over(self._ports, self._lease.record, turns.place_at(self._lease.record, None))
+            raise
 
     async def _moved_to_first(self, error: UpstreamError) -> Route | None:
         """Give the response to its first upstream, and return that, or None if it stays where it is.

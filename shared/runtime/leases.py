@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.core.alarms import Alarm
+from shared.core.backoff import before_deadline
 
 RENEWED_MS = 15_000
 RENEW_BEFORE_MS = 6_000  # more than the 5 s by which a sweep may be ahead of its clock
@@ -50,9 +51,10 @@ class Lease:
 
     def moved(self, now_ms: int) -> Alarm:
         """Return its alarm as it is to be moved now."""
-        latest_ms = max(self.alarm.deadline_ms, now_ms + 1_000)
         if self.hand_over:
-            return self.alarm.at(min(self.hand_over.due_ms, latest_ms), **self.hand_over.changes)
+            due_ms = before_deadline(self.hand_over.due_ms, now_ms, self.alarm.deadline_ms)
+            return self.alarm.at(due_ms, **self.hand_over.changes)
+        latest_ms = max(self.alarm.deadline_ms, now_ms + 1_000)
         return self.alarm.moved(min(now_ms + RENEWED_MS, latest_ms))
 
     async def stir(self, within_s: float) -> None:

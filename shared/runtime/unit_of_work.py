@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from shared.core import ids, keys
 from shared.core.alarms import Alarm, Kind
+from shared.core.backoff import before_deadline
 from shared.core.changesets import ChangeSet
 from shared.core.entries import Listing
 from shared.core.errors import Conflict, StoreError, StoreUnavailable, UpstreamError
@@ -94,7 +95,7 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     record = await ports.store.commit(change, write_id)
     ports.watches.note(record)
     _count(ports, before, record)
-    if before and record.status.is_terminal and not before.status.is_terminal and not _is_stopping(change):
+    if before and record.status.is_terminal and not before.status.is_terminal and _leaves_gate(before, change):
         await end_turn(ports, before)
     lifecycle.record_transition(before, change, ports.upstreams.of(record).upstream.operation)
     for alarm in change.wake_for:
@@ -104,9 +105,12 @@ async def commit(ports: Ports, before: Record | None, change: ChangeSet, write_i
     return record
 
 
-def _is_stopping(change: ChangeSet) -> bool:
-    """Return whether work is still to be stopped. It keeps its permit until then."""
-    return any(alarm.kind is Kind.STOP for alarm in change.alarms_in)
+def _leaves_gate(before: Record, change: ChangeSet) -> bool:
+    """Return whether a response that ends leaves its gate now. Work that is still to be stopped keeps its permit.
+
+    What waits in a line has no permit, although an earlier try of it may have begun work.
+    """
+    return bool(before.wait.gate) or all(alarm.kind is not Kind.STOP for alarm in change.alarms_in)
 
 
 async def end_turn(ports: Ports, record: Record) -> None:
@@ -269,8 +273,8 @@ async def put_off(
 
 
 def _at(ports: Ports, alarm: Alarm, due_ms: int, changes: Mapping[str, Any]) -> Alarm:
-    """Return an alarm at its next time: at its deadline at the latest. Past that, the back-off goes on."""
+    """Return an alarm at its next time, which is before its deadline. Past that, the back-off goes on."""
     now_ms = ports.clock.now_ms()
     if now_ms < alarm.deadline_ms:
-        due_ms = min(due_ms, max(alarm.deadline_ms, now_ms + 1_000))
+        due_ms = before_deadline(due_ms, now_ms, alarm.deadline_ms)
     return alarm.at(due_ms, **{"attempt": 0, **changes})

@@ -38,7 +38,11 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
         await turns.answered(ports, record, held)
         if is_first and isinstance(error, UpstreamRefused) and error.is_for_caller:
             return await _refuse(ports, record, held, error)
-        return await fail_start(ports, record, held, endings.by_error(error, ports.clock.now_ms()))
+        if record.status.is_terminal and tries.is_under_way(error):
+            await defer(ports, held, error)
+            return record
+        outcome = endings.by_error(error, ports.clock.now_ms())
+        return await fail_start(ports, record, None if may_leave_work(ports, record, held.counted) else held, outcome)
     if tries.may_have_begun(error):
         await turns.failed(ports, record, held)
     if removed.is_given_up(error, record.wait, ports.clock.now_ms()):
@@ -51,6 +55,18 @@ async def settle(ports: Ports, record: Record, held: Alarm, error: UpstreamError
     _log.warning("start.deferred", extra={"response": record.id, **seen})
     due_ms, counts = ports.clock.now_ms() + following.wait_ms, {"tries": following.free, "counted": following.counted}
     return await put_off(ports, record, held, due_ms, error, **counts) or record
+
+
+def may_leave_work(ports: Ports, record: Record, counted: int) -> bool:
+    """Return whether a response that fails now may leave work behind whose id can be learned.
+
+    Its `start` or `run` alarm stays then, to repeat the create with the same key and stop the work. `counted` includes
+    the try that has just ended, or would follow. What has ended before has its alarm for nothing else.
+    """
+    route, upstream = ports.upstreams.of(record), record.upstream
+    may_have_begun = (counted > 1 or upstream.bound) and upstream.token is None
+    is_learnable = route.upstream.is_background and route.spec.honours_keys
+    return may_have_begun and is_learnable and not record.status.is_terminal
 
 
 def are_used_up(ports: Ports, record: Record, counted: int) -> bool:
@@ -98,8 +114,8 @@ async def defer(ports: Ports, alarm: Alarm, error: UpstreamError) -> None:
     await rearm(ports, alarm, ports.clock.now_ms() + wait_ms, tries=alarm.tries + 1)
 
 
-async def fail_start(ports: Ports, record: Record, held: Alarm, outcome: Outcome) -> Record:
-    """End a response with an outcome, and remove its alarm. Raise NotFound if it has been purged."""
+async def fail_start(ports: Ports, record: Record, held: Alarm | None, outcome: Outcome) -> Record:
+    """End a response with an outcome, and remove its alarm if that is given. Raise NotFound if it has been purged."""
     return existing(await completion.end(ports, record, record.id, outcome, held))
 
 

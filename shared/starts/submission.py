@@ -98,6 +98,8 @@ async def _start(
             return asked
         record, held = asked
     while True:
+        if ports.clock.now_ms() >= held.due_ms:
+            return record  # what came before took so long that another process may have started the response
         outcome, held = await _try(ports, record, held, request, credentials)
         if isinstance(outcome, Progress):
             return await record_start(ports, record, held, outcome, credentials)
@@ -239,7 +241,7 @@ async def on_start_alarm(ports: Ports, alarm: Alarm) -> None:
         raise
     if record is None or (record.upstream.token and not is_run) or _is_over(ports, record, alarm):
         await ports.store.remove(alarm)
-        if record and not record.upstream.token:
+        if record and (is_run or not record.upstream.token):
             await turns.leave_if_over(ports, record, turns.place_at(record, alarm))
         return
     now_ms = ports.clock.now_ms()

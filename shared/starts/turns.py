@@ -149,7 +149,10 @@ async def wait_instead_of_running(ports: Ports, record: Record, held: Alarm, tur
             return None
         return run_transitions.wait_in_line(current, waits, start_alarm(current), takes_back=False)
 
-    return (await exchange(ports, record, held, transition))[1]
+    _, is_waiting = await exchange(ports, record, held, transition)
+    if not is_waiting:
+        await leave_if_over(ports, record, place_at(record, None))
+    return is_waiting
 
 
 async def offer(ports: Ports, record: Record, held: Alarm) -> None:

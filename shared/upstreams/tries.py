@@ -91,6 +91,11 @@ def may_have_begun(error: UpstreamError) -> bool:
     return of_error(error) is Meaning.COUNTED
 
 
+def is_under_way(error: UpstreamError) -> bool:
+    """Return whether an upstream says of a repeated create that the first one is still under way: a 409."""
+    return isinstance(error, UpstreamRefused) and error.status == 409
+
+
 def seen(error: UpstreamError) -> dict[str, str | None]:
     """Return what a log line about a later try says of the error: what was seen, and what the response waits for."""
     return {"reason": str(error), "waits_for": error.waits_for}

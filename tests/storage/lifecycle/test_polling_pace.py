@@ -3,7 +3,7 @@
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.errors import UpstreamMissing
+from shared.core.errors import UpstreamMissing, UpstreamUnavailable
 from shared.core.ids import shard_of
 from shared.core.records import Record
 from shared.core.states import Status
@@ -31,6 +31,24 @@ async def test_late_polls_stretch_the_waits_of_their_shard(stage: Stage) -> None
     for _ in range(60):
         await stage.fire_alarms(made.id)
     assert stage.ports.poll_pace.stretch(shard_of(made.id)) == 1.0
+
+
+@pytest.mark.parametrize("error", [None, UpstreamUnavailable("status 429", retry_after_s=900)])
+async def test_a_wait_beyond_the_deadline_is_half_of_the_time_until_it(
+    stage: Stage, error: UpstreamUnavailable | None
+) -> None:
+    """So work that is done before the deadline is found, whatever its upstream asks for."""
+    stage.limit(deadline_ms=600_000)
+    made = await running(stage)
+    if error:
+        stage.upstream.poll_errors = [error]
+    else:
+        stage.upstream.retry_after_s = 900
+    await stage.fire_alarms(made.id)
+    (alarm,) = await stage.alarms(made.id)
+    assert alarm.due_ms - stage.clock.ms == (made.deadline_ms - stage.clock.ms) // 2
+    next(iter(stage.upstream.works.values())).course = [Status.COMPLETED]
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
 
 
 async def test_no_poll_sleeps_through_the_deadline(stage: Stage) -> None:

@@ -140,6 +140,17 @@ async def test_a_longer_wait_that_the_upstream_asks_for_ends_the_watch(
     assert alarm.tries == (1 if error else 0)
 
 
+async def test_a_wait_of_a_day_is_one_of_an_hour(stage: Stage) -> None:
+    """Work that is done meanwhile is found long before the deadline."""
+    made = await watched(stage)
+    stage.upstream.retry_after_s = 86_400
+    await pass_seconds(stage, 1)
+    alarm = await handed_over(stage, made)
+    assert alarm.due_ms - stage.clock.ms == 3_600_000
+    next(iter(stage.upstream.works.values())).course = [Status.COMPLETED]
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+
+
 async def test_a_shorter_wait_that_the_upstream_asks_for_is_kept(stage: Stage) -> None:
     """The watch polls after the Retry-After and not before."""
     made = await watched(stage)

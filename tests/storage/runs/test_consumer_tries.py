@@ -11,6 +11,7 @@ from shared.core.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamInvalid,
+    UpstreamRefused,
     UpstreamSilent,
     UpstreamUnavailable,
     UpstreamUncertain,
@@ -108,6 +109,40 @@ async def test_free_tries_go_on_and_do_not_count(stage: Stage, is_background: bo
     record = await stage.record(reader.id)
     assert (record.status, record.upstream.counted) == (Status.COMPLETED, 2)
     assert upstream.asked_s == [0, 1, 3, 7, 15, 31, 63, 73, 133, 253, 313]
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+async def test_a_repeat_that_is_refused_leaves_no_work_behind(stage: Stage, answers: int) -> None:
+    """If keys are honoured, the `run` alarm stays after the failure, until the work of the first try is stopped."""
+    upstream = cast(stage, is_background=True)
+    stage.treat(honours_keys=True)
+    upstream.streams.run_errors = [CUT, *[UpstreamRefused(409, "The first request is being processed.")] * answers]
+    reader = await streamed(stage)
+    await ended(stage, reader.id)
+    assert (await stage.record(reader.id)).error == "upstream_refused"
+    for _ in range(answers + 1):
+        assert await stage.kinds(reader.id) != [Kind.PURGE]
+        await stage.fire_alarms(reader.id)
+    assert await stage.kinds(reader.id) == [Kind.PURGE]
+    assert len(upstream.stopped) == 1
+
+
+async def test_the_deadline_of_a_run_leaves_no_work_behind(stage: Stage) -> None:
+    """Its only holder died in a try. If keys are honoured, the `run` alarm stays until the work is stopped."""
+    upstream = cast(stage, is_background=True)
+    stage.treat(honours_keys=True)
+    gate = upstream.streams.hold(0)
+    reader = await streamed(stage)
+    await gate.reached.wait()
+    await stage.crash()
+    upstream.streams.gates = {}
+    stage.clock.ms = (await stage.record(reader.id)).deadline_ms
+    await stage.sweep(reader.id)
+    assert (await stage.record(reader.id)).error == "deadline_exceeded"
+    for _ in range(2):
+        await stage.fire_alarms(reader.id)
+    assert await stage.kinds(reader.id) == [Kind.PURGE]
+    assert len(upstream.stopped) == 1
 
 
 async def test_a_holder_counts_its_next_try_before_it_makes_it(stage: Stage, waits: list[float]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from shared.core.alarms import Kind
-from shared.core.errors import UpstreamInvalid, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
+from shared.core.errors import UpstreamError, UpstreamInvalid, UpstreamMissing, UpstreamRefused, UpstreamUnavailable
 from shared.core.states import Status
 from shared.storage.messages import RunOffer
+from shared.transitions.run_transitions import RESERVED_BLOCK
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.peers import Outcome
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
-from tests.support.run_holders import die, driving, logged
+from tests.support.run_holders import die, driving, held, logged
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, numbers, replayed, streamed, text
 
@@ -227,6 +228,24 @@ async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
     received = await reader.rest()
     error = {"code": "model_not_found", "message": "No such model.", "type": "invalid_request_error", "param": None}
     assert received[-1][1]["response"]["error"] == error
+
+
+@pytest.mark.parametrize("error", [UpstreamRefused(404, "No such model."), UpstreamInvalid("no JSON")])
+async def test_the_end_of_a_takeover_is_after_all_that_a_reader_has_seen(stage: Stage, error: UpstreamError) -> None:
+    """The first holder has told five events and stored none of them. The second one tells nothing but an end."""
+    stage.pace(flush_s=600)
+    stage.upstream.streams.hold(6)
+    reader = await streamed(stage, background=False)
+    seen = [*reader.received, *await reader.take(5)]
+    await die(held(stage))
+    stage.upstream.streams.gates = {}
+    stage.upstream.streams.run_errors = [error] * 3
+    while not (await stage.record(reader.id)).status.is_terminal:
+        await stage.fire_alarms(reader.id)
+        await (await stage.process()).drive(RunOffer(reader.id, (await stage.record(reader.id)).run.epoch))
+    rest = await replayed(stage, reader.id, seen[-1][0])
+    assert kinds(rest) == ["error", "failed"]
+    assert numbers(rest) == [RESERVED_BLOCK + 1, RESERVED_BLOCK + 2]
 
 
 async def test_a_cancel_closes_a_connection_that_has_sent_nothing(stage: Stage) -> None:

@@ -248,6 +248,14 @@ async def test_a_hand_over_at_a_time_waits_until_then(
     assert await claims.claim(stage.ports, lease.record.id, 2)
 
 
+async def test_a_hand_over_beyond_the_deadline_is_for_half_of_the_time_until_it(stage: Stage, lease: RunLease) -> None:
+    """At the deadline the response would fail without another try."""
+    left_ms = lease.record.deadline_ms - stage.clock.ms
+    await lease.hand_over(lease.record.deadline_ms + 1)
+    (alarm,) = await stage.alarms(lease.record.id)
+    assert alarm.due_ms == stage.clock.ms + left_ms // 2
+
+
 async def test_nothing_is_written_after_a_hand_over(stage: Stage, lease: RunLease) -> None:
     """After a hand-over the run is lost for its holder, even before another process claims it."""
     await lease.hand_over()

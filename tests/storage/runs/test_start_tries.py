@@ -7,7 +7,7 @@ import pytest
 from shared.core.errors import UpstreamRefused, UpstreamUnavailable, UpstreamUncertain
 from shared.core.ids import new_id
 from shared.core.records import Record, RequestInfo
-from shared.runs.lease import RunLease
+from shared.runs.lease import Lost, RunLease
 from shared.runs.start_tries import StartTries
 from shared.starts import run_submission
 from tests.support.log_capture import WrittenLines, log_lines
@@ -19,13 +19,30 @@ REQUEST: dict[str, Any] = {"model": "m", "input": "q"}
 
 
 @pytest.fixture
-async def tries(stage: Stage) -> StartTries:
-    """Accept a run that this process holds, and return its tries."""
+async def lease(stage: Stage) -> RunLease:
+    """Accept a run that this process holds, and return its lease."""
     now_ms = stage.clock.now_ms()
     record = Record(new_id(), ANN.name, now_ms, now_ms + 60_000, request=RequestInfo(model="m", background=True))
     change = await run_submission.submit_run(stage.ports, record, REQUEST, held=True)
     assert change.alarm
-    return StartTries(stage.ports, RunLease(stage.ports, change.record, change.alarm, 30_000), REQUEST)
+    return RunLease(stage.ports, change.record, change.alarm, 30_000)
+
+
+@pytest.fixture
+def tries(stage: Stage, lease: RunLease) -> StartTries:
+    """Return the tries of a run that this process holds."""
+    return StartTries(stage.ports, lease, REQUEST)
+
+
+async def test_a_holder_whose_lease_is_past_asks_who_has_the_run(
+    stage: Stage, lease: RunLease, tries: StartTries
+) -> None:
+    """It makes no try if the run was offered to another process meanwhile, and it makes one if it was not."""
+    stage.clock.ms = lease.alarm.due_ms
+    await tries.begin()
+    await stage.sweep(lease.record.id)
+    with pytest.raises(Lost):
+        await tries.begin()
 
 
 async def test_the_first_try_is_counted_with_the_run(tries: StartTries) -> None:
@@ -68,3 +85,17 @@ async def test_a_single_upstream_leaves_nowhere_to_go(tries: StartTries) -> None
     """The try then follows at the same one."""
     await tries.begin()
     assert await tries.move(AWAY) is None
+
+
+async def test_a_run_that_was_cancelled_while_it_entered_the_line_leaves_it(
+    stage: Stage, lease: RunLease, tries: StartTries
+) -> None:
+    """It would be granted the next permit, and keep that for five minutes."""
+    await tries.begin()
+    await stage.engine.cancel(ANN, lease.record.id)
+    with pytest.raises(Lost):
+        await tries.wait_in_line(AWAY)
+    await stage.gate_tasks.finished()
+    state = await stage.ports.gates.look(stage.ports.upstreams.gate_named("default"))
+    assert state
+    assert state.waiting == 0

@@ -2,13 +2,17 @@
 
 import asyncio
 from itertools import combinations
+from typing import Any
 
 import pytest
 
-from shared.core.errors import BadRequest, RefusedByUpstream, UpstreamRefused
+from shared.core.alarms import Kind
+from shared.core.errors import BadRequest, RefusedByUpstream, UpstreamError, UpstreamRefused, UpstreamUncertain
 from shared.core.records import Record
 from shared.core.states import Status
+from shared.upstreams.protocol import Progress
 from tests.support.conditions import until
+from tests.support.fakes.peers import ScriptedUpstream
 from tests.support.stage import ANN, BOB, Stage
 
 REFUSAL = UpstreamRefused(422, "No such tool.", code="unknown_tool")
@@ -118,3 +122,38 @@ async def test_a_deleted_response_is_not_started_again(stage: Stage) -> None:
         await stage.create(key="k")
     assert refused.value.param == "Idempotency-Key"
     assert stage.upstream.starts == {ended.id: 1}
+
+
+class ForgetfulUpstream(ScriptedUpstream):
+    """An upstream whose first create begins work and is not answered, and whose next ones are answered by `errors`."""
+
+    def __init__(self, errors: list[UpstreamError]) -> None:
+        super().__init__()
+        self.errors: list[UpstreamError] = [UpstreamUncertain("no answer within 20 s"), *errors]
+
+    async def start(self, request: dict[str, Any], key: str) -> Progress:
+        """Begin the work of the key, and raise the next error, if there is one."""
+        progress = await super().start(request, key)
+        if self.errors:
+            raise self.errors.pop(0)
+        return progress
+
+
+UNDER_WAY = UpstreamRefused(409, "A request with this key is being processed.", code="idempotency_key_in_use")
+
+
+@pytest.mark.parametrize("errors", [[UNDER_WAY], [UNDER_WAY] * 3, [REFUSAL]], ids=["409", "409 again", "422"])
+async def test_a_repeat_that_is_refused_leaves_no_work_behind(stage: Stage, errors: list[UpstreamError]) -> None:
+    """The response fails with the refusal. Its `start` alarm stays until the work of the first try is stopped.
+
+    The IETF draft of the Idempotency-Key header asks for 409 while the first request is under way.
+    """
+    stage.cast(ForgetfulUpstream(errors))
+    stage.treat(honours_keys=True)
+    made = await stage.create()
+    await stage.fire_alarms(made.id)
+    assert (await stage.record(made.id)).error == getattr(errors[0], "code", None)
+    while (kinds := await stage.kinds(made.id)) != [Kind.PURGE]:
+        assert Kind.START in kinds or Kind.STOP in kinds
+        await stage.fire_alarms(made.id)
+    assert stage.upstream.stopped == ["up_0"]

@@ -9,7 +9,7 @@ from shared.core.errors import (
     StoreUnavailable,
 )
 from shared.core.states import Status
-from tests.support.proxies.fault_proxy import is_transaction
+from tests.support.proxies.fault_proxy import StorageRequest, is_transaction
 from tests.support.stage import Stage
 
 
@@ -32,6 +32,23 @@ async def test_storage_that_fails_after_the_start_loses_no_response(stage: Stage
     assert (made.status, made.upstream.token) == (Status.QUEUED, None)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
     assert list(stage.upstream.works) == ["up_0"]
+
+
+async def test_storage_that_is_slower_than_the_lease_starts_nothing_twice(stage: Stage) -> None:
+    """If the first transaction takes 31 s, a sweep may have started the response. So only a sweep does."""
+    slow: list[StorageRequest] = []
+
+    def is_slow(request: StorageRequest) -> bool:
+        if is_transaction(request) and not slow:
+            slow.append(request)
+            stage.clock.ms += 31_000
+        return False
+
+    stage.proxy.delay(is_slow, 0)
+    made = await stage.create()
+    assert (made.status, stage.upstream.starts) == (Status.QUEUED, {})
+    assert (await stage.finish(made.id)).status is Status.COMPLETED
+    assert stage.upstream.starts == {made.id: 1}
 
 
 @pytest.mark.parametrize("nth", [1, 2])

@@ -9,9 +9,11 @@ from shared.core.alarms import Kind
 from shared.core.errors import UpstreamRefused, UpstreamUnavailable
 from shared.core.states import WaitReason
 from shared.engine import Engine
+from shared.starts.submission import on_start_alarm
+from shared.starts.turns import place_at, wait_instead_of_running
 from tests.support.run_holders import driving
 from tests.support.stage import ANN, Stage
-from tests.support.stream_clients import kinds, offers, streamed
+from tests.support.stream_clients import Reader, kinds, offers, streamed
 
 HOUR_MS = 3_600_000
 AWAY = UpstreamUnavailable("ConnectError")
@@ -60,6 +62,73 @@ async def test_a_run_that_has_begun_before_waits_and_goes_on(stage: Stage) -> No
     assert await stage.kinds(reader.id) == [Kind.RUN]
     await driving(stage.engine, reader.id, (await stage.record(reader.id)).run.epoch)
     assert kinds(await reader.rest())[-1] == "completed"
+
+
+async def restarting(stage: Stage) -> Reader:
+    """Return the reader of a run whose stream broke, and which waits in the line because its upstream is busy."""
+    stage.pace(patience_s=0)
+    stage.upstream.is_background = False
+    stage.upstream.streams.breaks = [2]
+    reader = await streamed(stage)
+    await driving(stage.engine, reader.id, 1)
+    stage.upstream.streams.run_errors = [BUSY]
+    await stage.fire_alarms(reader.id)
+    await driving(stage.engine, reader.id, (await stage.record(reader.id)).run.epoch)
+    assert (await stage.record(reader.id)).wait.gate
+    return reader
+
+
+async def seen(stage: Stage) -> tuple[int, int]:
+    """Return how many permits are used, and how many responses wait, once nothing is under way."""
+    await asyncio.gather(*stage.ports.background.tasks)
+    await stage.gate_tasks.finished()
+    state = await stage.ports.gates.look(stage.ports.upstreams.gate_named("default"))
+    assert state
+    return state.used, state.waiting
+
+
+async def test_a_run_that_has_begun_before_leaves_the_line_when_it_is_cancelled(stage: Stage) -> None:
+    """It has work to stop and no permit. So it does not get the only permit, and the next one is the probe."""
+    stage.treat(limits={"*": 1})
+    reader = await restarting(stage)
+    stage.clock.ms += 1
+    second = await streamed(stage)
+    assert await seen(stage) == (0, 2)
+    await stage.engine.cancel(ANN, reader.id)
+    assert await seen(stage) == (0, 1)
+    await stage.sweep(reader.id)
+    await stage.fire_gates()
+    assert await seen(stage) == (1, 0)
+    assert await stage.kinds(second.id) == [Kind.RUN]
+
+
+async def test_a_cancelled_run_gives_back_what_it_was_granted(stage: Stage) -> None:
+    """Its grant and its cancel cross. The process that then starts it finds that it has ended."""
+    stage.treat(limits={"*": 1})
+    reader = await restarting(stage)
+    (start,) = await stage.alarms(reader.id)
+    await stage.engine.cancel(ANN, reader.id)
+    await seen(stage)
+    gate = stage.ports.upstreams.gate_named("default")
+    await stage.ports.gates.take(gate, place_at(await stage.record(reader.id), start), again=True)
+    assert sum(await seen(stage)) == 1
+    await on_start_alarm(stage.ports, start)
+    assert await seen(stage) == (0, 0)
+
+
+async def test_a_run_that_ends_while_it_enters_the_line_leaves_it(stage: Stage) -> None:
+    """Its place was committed before its end, and its `start` alarm was not."""
+    stage.treat(limits={"*": 1})
+    reader = await restarting(stage)
+    record = await stage.record(reader.id)
+    (start,) = await stage.alarms(reader.id)
+    await stage.engine.cancel(ANN, reader.id)
+    await seen(stage)
+    gate = stage.ports.upstreams.gate_named("default")
+    turn = await stage.ports.gates.take(gate, place_at(record, None), again=True)
+    assert turn
+    assert not await wait_instead_of_running(stage.ports, record, start, turn)
+    assert await seen(stage) == (0, 0)
 
 
 async def test_a_refused_request_is_an_answer_of_a_probe(stage: Stage) -> None:

@@ -15,6 +15,7 @@ from shared.core.backoff import (
     POLL_MAX_MS,
     POLL_MIN_MS,
     PollPace,
+    before_deadline,
     counted_delay,
     look_delay,
     parse_retry_after,
@@ -95,6 +96,21 @@ def test_no_poll_waits_beyond_the_deadline(left_ms: int | None, expected_ms: int
     """
     assert poll_delay(HOUR, lambda: 0.0, left_ms=left_ms) == expected_ms
     assert poll_delay(0, lambda: 0.0, MINUTE, left_ms=left_ms) == expected_ms
+
+
+@pytest.mark.parametrize(
+    ("due_ms", "next_ms"), [(HOUR, HOUR), (HOUR + 1, HOUR // 2), (9 * HOUR, HOUR // 2), (7, 7), (-5, -5)]
+)
+def test_a_try_that_would_come_after_the_deadline_comes_at_half_the_time(due_ms: int, next_ms: int) -> None:
+    """One that is due at the deadline, or before, is left as it is."""
+    assert before_deadline(due_ms, 0, HOUR) == next_ms
+
+
+@pytest.mark.parametrize(("deadline_ms", "next_ms"), [(1_999, 1_000), (900, 1_000), (-HOUR, 1_000)])
+def test_a_try_close_to_the_deadline_waits_a_second(deadline_ms: int, next_ms: int) -> None:
+    """So does one behind it. A shorter wait stays."""
+    assert before_deadline(HOUR, 0, deadline_ms) == next_ms
+    assert before_deadline(950, 0, 900) == 950
 
 
 # The factor of a shard
