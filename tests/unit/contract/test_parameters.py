@@ -55,6 +55,16 @@ def test_a_preference_is_read_or_ignored(header: str | None, expected: Preferenc
     assert parse_preference(header) == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "is_welcome"), [(None, False), ("foo", False), ("wait=0", True), ("respond-async", True)]
+)
+def test_whoever_prefers_not_to_wait_for_the_end_welcomes_an_unfinished_response(
+    header: str | None, is_welcome: bool
+) -> None:
+    """Whoever names a time does, also of 0 s."""
+    assert parse_preference(header).is_unfinished_welcome is is_welcome
+
+
 @given(st.text())
 def test_any_prefer_header_is_read(header: str) -> None:
     """No Prefer header raises, and the wait is always 0 to 60 s."""
