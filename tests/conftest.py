@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.azurite import Azurite
 from local.azurite import azurite as run_azurite
@@ -16,7 +17,12 @@ from tests.support.stage import Say, Stage
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each process of the test run ports of its own. A server that is down must not lose its port to another."""
+    """Give each process of the test run ports of its own. A server that is down must not lose its port to another.
+
+    How fast examples are made and run tells of the machine, so Hypothesis does not judge that.
+    """
+    settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("any machine")
     worker = getattr(config, "workerinput", None)  # of pytest-xdist
     if worker:
         os.environ[SHARE] = f"{worker['workerid'].removeprefix('gw')}/{worker['workercount']}"
