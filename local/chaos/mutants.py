@@ -120,7 +120,7 @@ MUTANTS = (
     ),
     Mutant(
         "a signature covers one byte more than is sent",
-        (Change("shared/deliveries/sending.py", "now_ms // 1000, body)}", 'now_ms // 1000, body + b" ")}'),),
+        (Change("shared/deliveries/sending.py", "now_ms // 1000, body)", 'now_ms // 1000, body + b" ")'),),
         finders=("every signature is good",),
     ),
     Mutant(
