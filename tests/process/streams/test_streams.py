@@ -216,7 +216,8 @@ def small_buffer(running: Service) -> httpx.Client:
 def test_a_slow_reader_does_not_hold_up_the_others(running: Service, client: httpx.Client) -> None:
     """The client that created the stream stops reading after one event.
 
-    Other readers continue, in bounded memory. The slow reader later gets every event.
+    Other readers continue, in bounded memory. The slow reader later gets every event. The stream is about 20 MiB, so
+    two slow readers whose events were kept would take 40 MiB. Threads that read large batches keep 10 MiB for more.
     """
     before = running.hosts[0].memory()
     with small_buffer(running) as slow, streaming(slow, "sim-events-60000") as resting:
@@ -228,7 +229,7 @@ def test_a_slow_reader_does_not_hold_up_the_others(running: Service, client: htt
                 events, *others = [reader.result() for reader in read]
             assert text_of(events) == " ".join(map(str, range(60_000)))
             assert others == [events, events]
-            assert running.hosts[0].memory() - before < 20 * MEBIBYTE
+            assert running.hosts[0].memory() - before < 32 * MEBIBYTE
         assert [first, *resting] == events
 
 
