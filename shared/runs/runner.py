@@ -45,6 +45,7 @@ async def drive_offered_run(ports: Ports, response_id: str, epoch: int) -> None:
     claimed = await claims.claim(ports, response_id, epoch)
     if claimed:
         record, alarm = claimed
+        packed = packed or await ports.store.request(response_id)  # the response was accepted after the look above
         request = await off_loop.unpack(packed or b"")
         with tracing.under(record.trace):
             await Run(ports, record, alarm, request).drive()
