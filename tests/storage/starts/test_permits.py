@@ -162,6 +162,9 @@ async def test_a_record_that_cannot_be_written_ends_no_response(stage: Stage, ot
     """It has a permit of the second upstream, or a place in the line of the first one, and its record cannot say so."""
     two(stage)
     first, *_ = [await create(stage) for _ in range(others)]
+    works = [work for name in ("eu", "us") for work in peer(stage, name).works.values()]
+    for work in works:
+        work.course = [Status.IN_PROGRESS]  # also if a sweep of this shard polls it
     stage.proxy.refuse(lambda request: is_transaction(request) and b"resp%7Cresp_" in request.body)
     made = await create(stage)
     alarm = await ring(stage, made.id, 7)
@@ -170,6 +173,8 @@ async def test_a_record_that_cannot_be_written_ends_no_response(stage: Stage, ot
     await ring(stage, made.id, 1)
     record = await stage.record(made.id)
     assert (record.upstream.name, record.wait.reason) == (("us", "") if others == 1 else ("eu", WaitReason.TURN))
+    for work in works:
+        work.course = [Status.COMPLETED]
     await stage.finish(first.id)
     assert (await stage.finish(made.id)).status is Status.COMPLETED
 
