@@ -212,8 +212,7 @@ class Engine:
     async def sweep(self, wakeup: Wakeup) -> int:
         """Act on the due alarms of the shards that a wake-up names, and return how many there were.
 
-        A process that may not work between its invocations has no timers. So the rounds of
-        gates run here.
+        A process that may not work between its invocations has no timers. So the rounds of gates run here.
         """
         acted = await sweeps.sweep_shards(self._ports, wakeup)
         if grants.SHARD in wakeup.shards and not self._ports.config.limits.watch:

@@ -175,29 +175,38 @@ def wrong_key(known: Facts) -> str:
 
 def no_key(known: Facts) -> str:
     """Return what to do about an upstream that takes keys, and gets a token."""
-    if known.upstream.place == "UPSTREAM_BASE_URL":
-        mend = "`azd env set UPSTREAM_API_KEY_IN_VAULT true`, then `azd provision`, which asks for the key"
-    else:
-        mend = f"Give its entry in {known.upstream.place} a `key_setting`: docs/upstreams.md, 'Several upstreams'"
+    mend = _by_place(
+        known,
+        "`azd env set UPSTREAM_API_KEY_IN_VAULT true`, then `azd provision`, which asks for the key",
+        "Give its entry in {} a `key_setting`: docs/upstreams.md, 'Several upstreams'",
+    )
     return f"No key: {known.upstream.called} refuses the app's Entra token, and is no host of Azure. {mend}."
 
 
 def no_background(known: Facts) -> str:
     """Return what to do about an upstream that has no background mode."""
-    if known.upstream.place == "UPSTREAM_BASE_URL":
-        mend = "`azd env set UPSTREAM_MODE foreground`, then `azd provision`"
-    else:
-        mend = f'Give its entry in {known.upstream.place} `"mode": "foreground"`, then `azd deploy`'
+    mend = _by_place(
+        known,
+        "`azd env set UPSTREAM_MODE foreground`, then `azd provision`",
+        'Give its entry in {} `"mode": "foreground"`, then `azd deploy`',
+    )
     return f"No background mode: {known.upstream.called} refuses `background`. {mend}."
 
 
 def no_keys(known: Facts) -> str:
     """Return what to do about an upstream that takes tokens only."""
-    if known.upstream.place == "UPSTREAM_BASE_URL":
-        mend = "`azd env set UPSTREAM_API_KEY_IN_VAULT false`, then `azd provision`"
-    else:
-        mend = f"Take the key out of its entry in {known.upstream.place}, then `azd deploy`"
+    mend = _by_place(
+        known,
+        "`azd env set UPSTREAM_API_KEY_IN_VAULT false`, then `azd provision`",
+        "Take the key out of its entry in {}, then `azd deploy`",
+    )
     return f"Wrong key: {known.upstream.called} takes none. {mend}."
+
+
+def _by_place(known: Facts, of_setting: str, of_entry: str) -> str:
+    """Return what to do where the upstream is a setting, or an entry of a file, whose name replaces `{}`."""
+    place = known.upstream.place
+    return of_setting if place == "UPSTREAM_BASE_URL" else of_entry.format(place)
 
 
 def closed(why: str, known: Facts) -> str:

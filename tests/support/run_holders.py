@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from shared.core.alarms import Kind
+from shared.core.errors import UpstreamError
 from shared.core.records import Record
 from shared.core.states import Status
 from shared.engine import Engine
@@ -18,7 +20,7 @@ from shared.transitions import run_transitions
 from tests.support.conditions import DEADLINE_S, until
 from tests.support.fakes.streams import Gate
 from tests.support.stage import Stage
-from tests.support.stream_clients import offers
+from tests.support.stream_clients import Reader, Received, offers, streamed
 
 
 async def reaches(stage: Stage, response_id: str, holds: Callable[[Record], bool]) -> Record:
@@ -95,6 +97,29 @@ def held(stage: Stage) -> asyncio.Task[None]:
     """Return the one run that this process holds for a client."""
     (run,) = stage.ports.background.tasks
     return run
+
+
+async def told_and_crashed(stage: Stage) -> tuple[Reader, list[Received]]:
+    """Return a reader of a run, and the six events that it has. Its holder has crashed, and has stored none of five."""
+    stage.pace(flush_s=600)
+    stage.upstream.streams.hold(6)
+    reader = await streamed(stage, background=False)
+    seen = [*reader.received, *await reader.take(5)]
+    await die(held(stage))
+    stage.upstream.streams.gates = {}
+    return reader, seen
+
+
+async def refused_runs(stage: Stage, count: int, refusal: UpstreamError) -> tuple[list[Reader], Reader]:
+    """Return the readers of runs that a foreground upstream has refused, and the one whose run is the probe now."""
+    stage.upstream.is_background = False
+    stage.upstream.streams.run_errors = [refusal] * count
+    readers = [await streamed(stage) for _ in range(count)]
+    for reader in readers:
+        await driving(stage.engine, reader.id, 1)
+    await stage.fire_gates()
+    (probe,) = [reader for reader in readers if await stage.kinds(reader.id) == [Kind.RUN]]
+    return readers, probe
 
 
 async def released(stage: Stage) -> None:

@@ -23,16 +23,21 @@ async def test_a_round_tells_how_the_gate_is(world: GateWorld) -> None:
     assert await world.process(1).gates.round(world.gate) == Outlook(Phase.CLOSED, 3, 3, world.time.ms + 9_000)
 
 
-async def test_a_permit_of_an_ended_response_is_found(world: GateWorld) -> None:
-    """Its process died before the release. The second round gives the permit to the line."""
-    await crowd(world)
-    ended = next(iter(world.at_work.values()))
-    del world.at_work[ended.id]
-    world.over.add(ended.id)
+async def ended_in_two_rounds(world: GateWorld, response_id: str) -> None:
+    """Let a response end whose process died before it gave back the permit, and let two rounds pass."""
+    del world.at_work[response_id]
+    world.over.add(response_id)
     for _ in range(2):
         world.time.advance(61)
         await world.first.gates.round(world.gate)
         await world.settle()
+
+
+async def test_a_permit_of_an_ended_response_is_found(world: GateWorld) -> None:
+    """Its process died before the release. The second round gives the permit to the line."""
+    await crowd(world)
+    ended = next(iter(world.at_work.values()))
+    await ended_in_two_rounds(world, ended.id)
     assert len(world.at_work) == 3
     assert ended.id not in world.at_work
 
@@ -42,12 +47,7 @@ async def test_a_record_that_cannot_be_read_stops_the_audit_of_no_other(world: G
     await crowd(world)
     first, ended, _ = list(world.at_work.values())
     world.unreadable.add(first.id)
-    del world.at_work[ended.id]
-    world.over.add(ended.id)
-    for _ in range(2):
-        world.time.advance(61)
-        await world.first.gates.round(world.gate)
-        await world.settle()
+    await ended_in_two_rounds(world, ended.id)
     assert first.id in world.at_work
     assert len(world.at_work) == 3
 
@@ -56,12 +56,7 @@ async def test_a_permit_of_an_ended_response_is_found_at_a_full_gate(world: Gate
     """Nobody waits there, because a response that tries it by `then` waits elsewhere. It would stay full for ever."""
     await crowd(world, 3)
     ended = next(iter(world.at_work.values()))
-    del world.at_work[ended.id]
-    world.over.add(ended.id)
-    for _ in range(2):
-        world.time.advance(61)
-        await world.first.gates.round(world.gate)
-        await world.settle()
+    await ended_in_two_rounds(world, ended.id)
     state = await world.state()
     assert state
     assert (state.used, state.waiting) == (2, 0)

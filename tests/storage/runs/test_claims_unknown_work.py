@@ -12,41 +12,33 @@ from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import streamed
 
 
+async def cancelled_before_its_token(stage: Stage, *, honours_keys: bool = True) -> str:
+    """Return the id of a cancelled response whose holder crashed before it knew the id of the work to stop."""
+    stage.treat(honours_keys=honours_keys)
+    gate = stage.upstream.streams.hold(0)
+    creating = asyncio.create_task(streamed(stage))
+    await gate.reached.wait()
+    (response_id,) = stage.upstream.streams.runs
+    await die(held(stage))
+    creating.cancel()
+    await stage.engine.cancel(ANN, response_id)
+    gate.open()
+    return response_id
+
+
 @pytest.mark.parametrize("honours", [True, False])
 async def test_an_unknown_upstream_id_is_requested_again_if_keys_are_honoured(stage: Stage, honours: bool) -> None:
     """If a process crashes before it knows the upstream's id and the response is cancelled, the create is repeated.
 
     The repeat with the same key returns the id of the work to stop. It is made only if the upstream honours keys.
     """
-    stage.treat(honours_keys=honours)
     stage.upstream.streams.events.insert(0, KEEPALIVE)
-    gate = stage.upstream.streams.hold(0)
-    creating = asyncio.create_task(streamed(stage))
-    await gate.reached.wait()
-    (response_id,) = stage.upstream.streams.runs
-    await die(held(stage))
-    creating.cancel()
-    await stage.engine.cancel(ANN, response_id)
-    gate.open()
+    response_id = await cancelled_before_its_token(stage, honours_keys=honours)
     for _ in range(1 + honours):
         await stage.fire_alarms(response_id)
     assert stage.upstream.stopped == ["up_0"] * honours
     assert stage.upstream.begun == {response_id: 1}
     assert await stage.kinds(response_id) == [Kind.PURGE]
-
-
-async def cancelled_before_its_token(stage: Stage) -> str:
-    """Return the id of a cancelled response whose holder crashed before it knew the id of the work to stop."""
-    stage.treat(honours_keys=True)
-    gate = stage.upstream.streams.hold(0)
-    creating = asyncio.create_task(streamed(stage))
-    await gate.reached.wait()
-    (response_id,) = stage.upstream.streams.runs
-    await die(held(stage))
-    creating.cancel()
-    gate.open()
-    await stage.engine.cancel(ANN, response_id)
-    return response_id
 
 
 async def test_learning_what_to_stop_is_repeated_while_the_upstream_is_unavailable(stage: Stage) -> None:

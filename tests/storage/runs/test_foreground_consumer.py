@@ -14,7 +14,7 @@ from shared.transitions.run_transitions import RESERVED_BLOCK
 from shared.upstreams.protocol import UpstreamEvent
 from tests.support.fakes.peers import Outcome
 from tests.support.fakes.streams import KEEPALIVE, Streams, story
-from tests.support.run_holders import die, driving, held, logged
+from tests.support.run_holders import die, driving, logged, told_and_crashed
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import Reader, expected_lines, kinds, lines_of, numbers, replayed, streamed, text
 
@@ -233,12 +233,7 @@ async def test_a_request_that_is_refused_later_fails(stage: Stage) -> None:
 @pytest.mark.parametrize("error", [UpstreamRefused(404, "No such model."), UpstreamInvalid("no JSON")])
 async def test_the_end_of_a_takeover_is_after_all_that_a_reader_has_seen(stage: Stage, error: UpstreamError) -> None:
     """The first holder has told five events and stored none of them. The second one tells nothing but an end."""
-    stage.pace(flush_s=600)
-    stage.upstream.streams.hold(6)
-    reader = await streamed(stage, background=False)
-    seen = [*reader.received, *await reader.take(5)]
-    await die(held(stage))
-    stage.upstream.streams.gates = {}
+    reader, seen = await told_and_crashed(stage)
     stage.upstream.streams.run_errors = [error] * 3
     while not (await stage.record(reader.id)).status.is_terminal:
         await stage.fire_alarms(reader.id)

@@ -16,7 +16,7 @@ from shared.transitions.run_transitions import RESERVED_BLOCK
 from tests.support.fakes.streams import story
 from tests.support.foreground_calls import PATIENT
 from tests.support.in_place_calls import AWAY, REFUSAL, call_of, run_id, stream_of
-from tests.support.run_holders import die, held, offered, reaches
+from tests.support.run_holders import offered, reaches, told_and_crashed
 from tests.support.stage import ANN, CALLBACK_URL, Stage
 from tests.support.stream_clients import (
     expected_lines,
@@ -143,12 +143,7 @@ async def test_work_that_breaks_off_is_restarted_by_others(stage: Stage) -> None
 
 async def test_a_death_before_the_first_flush_contradicts_no_reader(stage: Stage) -> None:
     """A process may die when readers have events of which nothing is stored. The next holder numbers above them."""
-    stage.pace(flush_s=600)
-    stage.upstream.streams.hold(6)
-    reader = await streamed(stage, background=False)
-    seen = [*reader.received, *await reader.take(5)]
-    await die(held(stage))
-    stage.upstream.streams.gates = {}
+    reader, seen = await told_and_crashed(stage)
     await stage.fire_alarms(reader.id)
     await (await stage.process()).drive(RunOffer(reader.id, 2))
     rest = await replayed(stage, reader.id, seen[-1][0])

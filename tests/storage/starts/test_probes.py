@@ -7,9 +7,8 @@ from shared.core.states import WaitReason
 from shared.engine import Engine
 from tests.support.clocks import START_MS
 from tests.support.conditions import until
-from tests.support.run_holders import driving
+from tests.support.run_holders import driving, refused_runs
 from tests.support.stage import Stage
-from tests.support.stream_clients import streamed
 
 BUSY = UpstreamUnavailable("status 429", waits_for=WaitReason.RATE_LIMIT)
 FAILED = UpstreamUncertain("status 500")
@@ -33,13 +32,7 @@ async def test_probes_that_fail_hold_up_the_others_for_a_second_each(stage: Stag
 @pytest.mark.parametrize("is_granted_here", [True, False])
 async def test_a_run_that_fails_as_a_probe_holds_up_no_other(stage: Stage, is_granted_here: bool) -> None:
     """The others wait for a second. A process that has not seen the gate reads the permit of its run."""
-    stage.upstream.is_background = False
-    stage.upstream.streams.run_errors = [BUSY] * 2
-    readers = [await streamed(stage) for _ in range(2)]
-    for reader in readers:
-        await driving(stage.engine, reader.id, 1)
-    await stage.fire_gates()
-    (probe,) = [one for one in readers if (await stage.record(one.id)).run.alarm_key]
+    readers, probe = await refused_runs(stage, 2, BUSY)
     stage.upstream.streams.run_errors = [FAILED]
 
     async def is_waiting() -> bool:

@@ -11,7 +11,7 @@ from shared.core.states import WaitReason
 from shared.engine import Engine
 from shared.starts.submission import on_start_alarm
 from shared.starts.turns import place_at, wait_instead_of_running
-from tests.support.run_holders import driving
+from tests.support.run_holders import driving, refused_runs
 from tests.support.stage import ANN, Stage
 from tests.support.stream_clients import Reader, kinds, offers, streamed
 
@@ -188,13 +188,7 @@ async def test_a_run_that_waits_for_hours_costs_no_invocation(stage: Stage) -> N
 
 async def test_another_process_tells_that_a_probe_was_accepted(stage: Stage) -> None:
     """The one that takes the run has not seen the gate. It reads the permit, and the others follow."""
-    stage.upstream.is_background = False
-    stage.upstream.streams.run_errors = [BUSY] * 3
-    readers = [await streamed(stage) for _ in range(3)]
-    for reader in readers:
-        await driving(stage.engine, reader.id, 1)
-    await stage.fire_gates()
-    (probe,) = [reader for reader in readers if await stage.kinds(reader.id) == [Kind.RUN]]
+    readers, probe = await refused_runs(stage, 3, BUSY)
     other = await stage.new_ports(stage.clock)
     await driving(Engine(other), probe.id, (await stage.record(probe.id)).run.epoch)
     await asyncio.gather(*other.background.tasks)
